@@ -1,0 +1,96 @@
+"""The id function: a generation's id from its signature. The only module that hashes for identity.
+
+Scheme `genpool/1`: the prefix of the stage, an underscore, and the first 32 hex digits of the
+SHA-256 of the signature's canonical JSON, tagged with scheme and stage (and the pool's salt, where
+it has one). docs/identity.md gives the reason for every part. Ids are frozen by golden vectors: a
+change that would move one is a new scheme, never an edit here.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from genpool.canonical import canonical_json
+from genpool.errors import InvalidSignature
+from genpool.signatures import FieldValue, Signature, text_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from genpool.stages import Stage
+
+SCHEME: Final = "genpool/1"
+"""The scheme that new ids are made with; it is written into every metadata.json."""
+ID_DIGITS: Final = 32
+"""Hex digits of an id: 128 bits, so that 2^64 generations come before a likely collision."""
+
+
+def check_salt(salt: str) -> None:
+    """Refuse a salt that cannot be part of an identity.
+
+    Raises:
+        InvalidSignature: The salt is neither empty nor a valid text value.
+    """
+    problem = text_problem(salt) if salt else None
+    if problem:
+        raise InvalidSignature(f"salt = {salt!r} {problem}")
+
+
+def canonical_text(signature: Signature, salt: str = "") -> str:
+    """Return the text whose SHA-256 gives the id of a signature."""
+    tagged: dict[str, FieldValue] = {"scheme": SCHEME, "stage": signature.stage.name, **signature.as_dict()}
+    if salt:
+        check_salt(salt)
+        tagged["salt"] = salt
+    return canonical_json(tagged).decode()
+
+
+def gen_id(signature: Signature, salt: str = "") -> str:
+    """Return the id of a signature under scheme `genpool/1`.
+
+    Args:
+        signature: A validated signature.
+        salt: The pool's salt; empty for none.
+
+    Raises:
+        InvalidSignature: The salt is not allowed.
+    """
+    return f"{signature.stage.prefix}_{_digest(canonical_text(signature, salt))}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def ids_below(
+    stage: Stage, sources: Iterable[str], variants: Sequence[tuple[FieldValue, ...]], salt: str = ""
+) -> Iterator[str]:
+    """Yield the ids of every variant of a stage below every source, sources outermost.
+
+    The same ids as `gen_id`, at the price of one string join and one hash each: what lies before
+    and behind the source in the canonical text is written once a variant.
+
+    Args:
+        stage: The stage.
+        sources: Combo ids or parent gen ids, already validated.
+        variants: The values of `stage.fields[1:]` (axes, then replicate), already validated.
+        salt: The pool's salt.
+    """
+    split = [_around_source(stage, variant, salt) for variant in variants]
+    prefix = f"{stage.prefix}_"
+    for source in sources:
+        quoted = canonical_json(source).decode()
+        for before, behind in split:
+            yield prefix + sha256(f"{before}{quoted}{behind}".encode()).hexdigest()[:ID_DIGITS]
+
+
+def _around_source(stage: Stage, variant: tuple[FieldValue, ...], salt: str) -> tuple[str, str]:
+    """Return the canonical text before and behind the source's value."""
+    mark = "0"  # a valid source; its field is found by name, so no other value can be mistaken for it
+    text = canonical_text(Signature(stage, (mark, *variant)), salt)
+    field = f'"{stage.source_field}":'
+    # A value cannot hold the field's text: a quotation mark inside a value is written as \".
+    # The source field sorts first but for axes of a user, whose values are quoted likewise.
+    start = text.index(field) + len(field)
+    return text[:start], text[start + len(f'"{mark}"') :]

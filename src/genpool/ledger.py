@@ -1,0 +1,160 @@
+"""The account of everything bought: one append-only JSONL file a run, under ledger/.
+
+An *intent* is on disk before a call is sent; a *settlement* says what became of it: `committed`,
+`attempt`, `failed` (no answer was paid for, as far as anyone can know) or `unknown`. An intent
+without a settlement was in flight when its process died. Lines that are written at the same time share
+one flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from genpool.durable import flush_descriptor, flush_directory, make_directory, storage_errors, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from genpool.canonical import Json
+
+FORMAT: Final = "genpool.ledger/1"
+
+
+def utc_now() -> str:
+    """Return the time as RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that is about to be sent."""
+
+    number: int
+    """Its number within the run."""
+    stage: str
+    gen_id: str
+    model: str
+    """The pool's name of the model."""
+    worst_price: float | None
+    """The most that the call can cost; None where the model has no price."""
+
+
+class Ledger:
+    """The ledger of one run. Its file is this run's alone.
+
+    Args:
+        folder: The pool's ledger folder.
+        run_id: The run.
+        cohort_id: The cohort that the run is for.
+    """
+
+    def __init__(self, folder: Path, run_id: str, cohort_id: str) -> None:
+        self.path = folder / f"{run_id}.jsonl"
+        self._head = {
+            "format": FORMAT,
+            "run_id": run_id,
+            "cohort_id": cohort_id,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "at": utc_now(),
+        }
+        self._descriptor: int | None = None
+        self._count = 0
+        self._pending: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def intend(self, stage: str, gen_id: str, model: str, worst_price: float | None) -> Intent:
+        """Write an intent and return when it is on disk.
+
+        Raises:
+            StorageFailed: It could not be written; the call must not be sent.
+        """
+        self._count += 1
+        intent = Intent(self._count, stage, gen_id, model, worst_price)
+        await self._write(
+            {
+                "intent": intent.number,
+                "stage": stage,
+                "gen_id": gen_id,
+                "model": model,
+                "worst_price": worst_price,
+                "at": utc_now(),
+            }
+        )
+        return intent
+
+    async def settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
+        """Write what became of an intent.
+
+        Args:
+            intent: The intent.
+            outcome: `committed`, `attempt`, `failed` or `unknown`.
+            facts: What else is known: cost, tokens, reason.
+        """
+        await self._write(
+            {"settled": intent.number, "gen_id": intent.gen_id, "outcome": outcome, **facts, "at": utc_now()}
+        )
+
+    async def close(self) -> None:
+        """Flush what is pending and close the file."""
+        if self._flusher is not None:
+            await self._flusher
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    async def _write(self, entry: Mapping[str, Json]) -> None:
+        done = asyncio.get_running_loop().create_future()
+        self._pending.append(orjson.dumps(entry) + b"\n")
+        self._waiting.append(done)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        """Write and flush what is pending until nothing is."""
+        while self._pending:
+            lines, self._pending = self._pending, []
+            waiting, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._append, b"".join(lines))
+            except Exception as error:  # noqa: BLE001 - handed to every writer that waits for this flush
+                for one in waiting:
+                    if not one.done():
+                        one.set_exception(error)
+            else:
+                for one in waiting:
+                    if not one.done():
+                        one.set_result(None)
+
+    def _append(self, data: bytes) -> None:
+        with storage_errors(f"cannot write the ledger {self.path}"):
+            if self._descriptor is None:
+                make_directory(self.path.parent)
+                self._descriptor = os.open(
+                    self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666
+                )
+                write_all(self._descriptor, orjson.dumps(self._head) + b"\n")
+                flush_directory(self.path.parent)
+            write_all(self._descriptor, data)
+            flush_descriptor(self._descriptor)
+
+
+def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
+    """Yield the entries of one run's ledger, its head first; a line torn by a crash is left out."""
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(entry, dict):
+            yield entry

@@ -1,0 +1,158 @@
+"""Locks between processes on one machine: the pool's, a cohort's, and that of a shared file.
+
+Locks are `flock`s on files under .genpool/locks/: the kernel drops them with the process that
+holds them, however it ends. Beside the pool's lock every holder leaves a note of who it is, so
+that a refusal can name it; a note whose lock is gone means nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from genpool.durable import make_directory, storage_errors
+from genpool.errors import PoolBusy
+from genpool.layout import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from genpool.layout import PoolLayout
+
+_PAUSE: Final = 0.02
+
+
+@contextmanager
+def pool_lock(layout: PoolLayout, verb: str, *, exclusive: bool = False) -> Iterator[None]:
+    """Hold the pool's lock: shared for runs, exclusive for what must be alone.
+
+    Args:
+        layout: The pool.
+        verb: What the holder does, for the refusal that another gets.
+        exclusive: Whether nobody else may hold it.
+
+    Raises:
+        PoolBusy: Somebody holds it in a way that excludes this.
+        StorageFailed: The pool is not writable.
+    """
+    with storage_errors(f"cannot lock the pool {layout.root}"):
+        make_directory(layout.locks)
+        descriptor = _open(layout.locks / "pool.lock")
+    try:
+        if not _try(descriptor, exclusive=exclusive):
+            raise PoolBusy(
+                f"the pool {layout.root} is in use: {_holders(layout.locks)}",
+                hint=f"wait until that has ended, then `{verb}` again",
+            )
+        with _note(layout.locks, verb):
+            yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def cohort_lock(layout: PoolLayout, cohort_id: str, seconds: float = 10.0) -> Iterator[None]:
+    """Hold the lock of a cohort's membership, waiting for it a little.
+
+    Raises:
+        PoolBusy: Another process held it all the time.
+    """
+    check_name(cohort_id, "cohort")
+    with file_lock(layout, f"cohort-{cohort_id}", f"the membership of cohort {cohort_id!r}", seconds):
+        yield
+
+
+@contextmanager
+def file_lock(layout: PoolLayout, name: str, what: str, seconds: float = 10.0) -> Iterator[None]:
+    """Hold an exclusive lock by name, waiting for it a little.
+
+    Raises:
+        PoolBusy: Another process held it all the time.
+    """
+    with storage_errors(f"cannot lock {what}"):
+        make_directory(layout.locks)
+        descriptor = _open(layout.locks / f"{name}.lock")
+    try:
+        deadline = time.monotonic() + seconds
+        while not _try(descriptor, exclusive=True):
+            if time.monotonic() > deadline:
+                raise PoolBusy(f"another process is writing {what}", hint="wait until it has ended, then try again")
+            time.sleep(_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether some process holds the lock on a file; a file that is not there is not held."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(descriptor, exclusive=True)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock on a file of one's own for as long as one lives."""
+    descriptor = _open(path)
+    try:
+        _try(descriptor, exclusive=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _try(descriptor: int, *, exclusive: bool) -> bool:
+    """Take a lock if it can be had at once."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _note(folder: Path, verb: str) -> Iterator[None]:
+    """Leave a note of who holds the pool's lock, itself locked while it means something."""
+    path = folder / f"holder-{os.getpid()}-{time.monotonic_ns()}.json"
+    said = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "verb": verb,
+        "since": datetime.now(UTC).isoformat("T", "seconds"),
+    }
+    with storage_errors("cannot lock the pool"), held(path):
+        path.write_bytes(orjson.dumps(said))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _holders(folder: Path) -> str:
+    """Return who holds the pool's lock, in words; notes of the dead are removed."""
+    named = []
+    for path in sorted(folder.glob("holder-*.json")):
+        if not is_held(path):
+            path.unlink(missing_ok=True)
+            continue
+        with suppress(OSError, orjson.JSONDecodeError):
+            said = orjson.loads(path.read_bytes())
+            named.append(f"{said['verb']!r} (process {said['pid']} on {said['host']}, since {said['since']})")
+    return ", ".join(named) or "another process"

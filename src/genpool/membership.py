@@ -1,0 +1,173 @@
+"""What a cohort adopted: membership.csv and adopted.json.
+
+The membership is all that downstream reads: scopes, reports and exports never need the spec, the
+templates or the network. It is replaced by one rename, and only when it changes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from genpool.canonical import sha256
+from genpool.combos import combo_lines, read_combo_book
+from genpool.durable import append_lines, replace_file, storage_errors
+from genpool.errors import CorruptFile, NotFound, nearest
+from genpool.ledger import utc_now
+from genpool.locks import cohort_lock, file_lock
+from genpool.signatures import reference_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from genpool.canonical import Json
+    from genpool.inputs import Inputs
+    from genpool.layout import PoolLayout
+    from genpool.planner import Plan
+    from genpool.spec import CohortSpec
+    from genpool.stages import Pipeline
+
+ADOPTED_FORMAT: Final = "genpool.adopted/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One line of a membership."""
+
+    stage: str
+    gen_id: str
+
+
+def membership_bytes(plan: Plan) -> bytes:
+    """Return the content of membership.csv for a plan: a line a task, in plan order."""
+    fields: list[str] = []
+    for stage in plan.pipeline:
+        fields.extend(name for name in stage.fields[:-1] if name not in fields)
+    fields.append("replicate")
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["stage", "gen_id", *fields])
+    for part in plan.stages:
+        places = [part.stage.fields.index(name) if name in part.stage.fields else None for name in fields]
+        for index, gen_id in enumerate(part.gen_ids):
+            values = (part.source_ids[part.sources[index]], *part.variant(index))
+            writer.writerow([part.stage.name, gen_id, *("" if place is None else values[place] for place in places)])
+    return out.getvalue().encode()
+
+
+def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, models: Iterable[str]) -> bool:
+    """Make a plan the cohort's membership; record what its combo ids stand for.
+
+    Args:
+        layout: The pool's paths.
+        spec: The spec that the plan is of.
+        plan: The plan.
+        inputs: The pool's inputs.
+        models: The names of the pool's models.
+
+    Returns:
+        Whether anything was written: False where the same was adopted before.
+
+    Raises:
+        PoolBusy: Another process is writing this cohort's membership.
+        StorageFailed: It could not be written; the old membership stays.
+        InvalidCombo: A combo id was recorded under another meaning in the meantime.
+    """
+    _record_combos(layout, plan, inputs)
+    members = membership_bytes(plan)
+    facts = _facts(spec, inputs, models, members)
+    with (
+        cohort_lock(layout, spec.cohort_id),
+        storage_errors(f"cannot write the membership of {spec.cohort_id!r}"),
+    ):
+        if _adopted_already(layout, spec.cohort_id, facts, members):
+            return False
+        replace_file(layout.membership(spec.cohort_id), members)
+        stamped = {**facts, "adopted_at": utc_now()}
+        replace_file(
+            layout.adopted(spec.cohort_id),
+            orjson.dumps(stamped, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE),
+        )
+    return True
+
+
+def _facts(spec: CohortSpec, inputs: Inputs, models: Iterable[str], members: bytes) -> dict[str, Json]:
+    """Return what adopted.json says, but for the time."""
+    return {
+        "format": ADOPTED_FORMAT,
+        "cohort_id": spec.cohort_id,
+        "spec": sha256(spec.text.encode()),
+        "membership": sha256(members),
+        "catalogs": {
+            "concepts": _names_digest(inputs.concept_ids()),
+            "templates": {part.stage.name: _names_digest(inputs.template_ids(part.stage.name)) for part in spec.stages},
+            "models": _names_digest(models),
+        },
+        "roots": [],
+    }
+
+
+def _names_digest(names: Iterable[str]) -> str:
+    """Return the digest of a catalog's names: what `all` stood for."""
+    return sha256("\n".join(sorted(names)).encode())
+
+
+def _adopted_already(layout: PoolLayout, cohort_id: str, facts: dict[str, Json], members: bytes) -> bool:
+    try:
+        before = orjson.loads(layout.adopted(cohort_id).read_bytes())
+        same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots"))
+        return same and layout.membership(cohort_id).read_bytes() == members
+    except (FileNotFoundError, orjson.JSONDecodeError, AttributeError):
+        return False
+
+
+def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
+    """Append the combos that are used for the first time to combos.jsonl."""
+    if not inputs.book.new(plan.combos):
+        return
+    with file_lock(layout, "combos", "combos.jsonl"), storage_errors("cannot write combos.jsonl"):
+        book = read_combo_book(layout)  # anew, under the lock: another run may have recorded some
+        for combo in plan.combos:
+            book.check(combo)
+        append_lines(layout.combos, combo_lines(book.new(plan.combos)))
+
+
+def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:
+    """Read a cohort's membership; only the columns `stage` and `gen_id` are needed.
+
+    Raises:
+        NotFound: The cohort has none: it was never run.
+        CorruptFile: A line is not a member.
+    """
+    path = layout.membership(cohort_id)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = cohort_ids(layout)
+        hint = f"`genpool run {cohort_id}` adopts its plan" if cohort_id in known else nearest(cohort_id, known)
+        raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
+        raise CorruptFile(
+            f"{path}:1: the header needs the columns stage and gen_id", hint="`genpool run` writes it anew"
+        )
+    members = []
+    for row in reader:
+        wrong = reference_problem(row["gen_id"])
+        if wrong or row["stage"] not in pipeline:
+            said = f"gen_id {row['gen_id']!r} {wrong}" if wrong else f"no stage is named {row['stage']!r}"
+            raise CorruptFile(f"{path}:{reader.line_num}: {said}", hint="`genpool run` writes it anew")
+        members.append(Member(row["stage"], row["gen_id"]))
+    return members
+
+
+def cohort_ids(layout: PoolLayout) -> Sequence[str]:
+    """Return the names of the cohorts that have a spec or a membership, sorted."""
+    if not layout.cohorts.is_dir():
+        return []
+    files = ("cohort.yaml", "membership.csv")
+    return sorted(path.name for path in layout.cohorts.iterdir() if any((path / name).is_file() for name in files))

@@ -1,0 +1,245 @@
+"""What is wanted against what is present, to a Plan. Pure: it writes nothing.
+
+A plan keeps its tasks in columns, a few machine words each: an object is made only for the task that
+one asks for. Ids are computed for every stage at once, parents first, so a child's id is known before
+its parent has been made.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from genpool.gen_ids import ids_below
+from genpool.records import MODE_COPY
+from genpool.signatures import FieldValue, Signature
+from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from genpool.combos import Combo
+    from genpool.compiler import Selection, StageSelection, Variant
+    from genpool.config import PoolConfig
+    from genpool.prompts import Template
+    from genpool.store import GenerationStore
+
+
+class State(IntEnum):
+    """What a plan says of a task."""
+
+    REUSE = 0
+    """Its generation exists."""
+    MINT = 1
+    """It is to be made."""
+    INCOMPLETE = 2
+    """It is to be made; a directory that some tool left incomplete is in its place."""
+    EXHAUSTED = 3
+    """Its attempts reached the model's limit; only `--retry-exhausted` pays again."""
+    BLOCKED = 4
+    """It cannot be made: a task above it is exhausted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a plan."""
+
+    signature: Signature
+    gen_id: str
+    state: State
+    parent: int | None
+    """The parent's position in the plan of the parent's stage; None at a root."""
+
+    @property
+    def stage(self) -> Stage:
+        """The task's stage."""
+        return self.signature.stage
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """The tasks of one stage, in columns of equal length, in plan order."""
+
+    stage: Stage
+    gen_ids: list[str]
+    sources: array[int]
+    """Position of the source: in the parent stage's plan, or among the combos at a root."""
+    variants: array[int]
+    """Position among `choices`."""
+    choices: tuple[Variant, ...]
+    states: bytearray
+    """A `State` each."""
+    source_ids: Sequence[str]
+    """The ids that sources stand for."""
+
+    def __len__(self) -> int:
+        return len(self.gen_ids)
+
+    def variant(self, index: int) -> Variant:
+        """Return a task's axis values and replicate."""
+        return self.choices[self.variants[index]]
+
+    def signature(self, index: int) -> Signature:
+        """Return a task's signature."""
+        return Signature(self.stage, (self.source_ids[self.sources[index]], *self.variant(index)))
+
+    def task(self, index: int) -> Task:
+        """Return one task."""
+        parent = self.sources[index] if self.stage.parent else None
+        return Task(self.signature(index), self.gen_ids[index], State(self.states[index]), parent)
+
+    def value(self, index: int, field: str) -> FieldValue | None:
+        """Return the value of one of a task's fields, or None where the stage has no such axis."""
+        if field == self.stage.source_field:
+            return self.source_ids[self.sources[index]]
+        fields = self.stage.fields
+        return self.variant(index)[fields.index(field) - 1] if field in fields else None
+
+    def counts(self) -> dict[State, int]:
+        """Return how many tasks are in each state."""
+        found = Counter(self.states)
+        return {state: found.get(state, 0) for state in State}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cohort wants, set against what exists."""
+
+    cohort_id: str
+    pipeline: Pipeline
+    stages: tuple[StagePlan, ...]
+    combos: tuple[Combo, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(len(stage) for stage in self.stages)
+
+    def stage(self, name: str) -> StagePlan:
+        """Return the plan of one stage.
+
+        Raises:
+            KeyError: The cohort selects nothing in that stage.
+        """
+        for plan in self.stages:
+            if plan.stage.name == name:
+                return plan
+        raise KeyError(name)
+
+    def model_of(self, plan: StagePlan, index: int) -> str | None:
+        """Return the model that a task runs on: its own, or that of its nearest ancestor that has one."""
+        at, where = plan, index
+        while not at.stage.has_model:
+            if at.stage.parent is None:
+                return None
+            where = at.sources[where]
+            at = self.stage(at.stage.parent)
+        return str(at.value(where, MODEL_FIELD))
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield every task, in plan order."""
+        for stage in self.stages:
+            for index in range(len(stage)):
+                yield stage.task(index)
+
+    @property
+    def missing(self) -> int:
+        """How many tasks have no generation yet."""
+        return sum(len(stage) - stage.counts()[State.REUSE] for stage in self.stages)
+
+    @property
+    def to_make(self) -> int:
+        """How many generations a run would make."""
+        return sum(stage.counts()[State.MINT] + stage.counts()[State.INCOMPLETE] for stage in self.stages)
+
+
+def make_plan(
+    cohort_id: str,
+    selection: Selection,
+    config: PoolConfig,
+    store: GenerationStore,
+    template: Callable[[str, str], Template],
+    *,
+    retry_exhausted: bool = False,
+) -> Plan:
+    """Return the plan of a selection.
+
+    Args:
+        cohort_id: The cohort.
+        selection: What the cohort selects.
+        config: The pool's configuration: salt, models' limits of attempts.
+        store: What exists.
+        template: Stage and template id to the template.
+        retry_exhausted: Whether exhausted tasks are planned to be tried again.
+
+    Raises:
+        StorageFailed: The store cannot be read.
+    """
+    stages: dict[str, StagePlan] = {}
+    for chosen in selection.stages:
+        stage = chosen.stage
+        above = stages.get(stage.parent) if stage.parent else None
+        plan = _stage_plan(chosen, above, config.salt, store)
+        stages[stage.name] = plan
+    made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, selection.notes)
+    if not retry_exhausted:
+        for plan in made.stages:
+            _mark_exhausted(made, plan, config, store, template)
+    return made
+
+
+def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, store: GenerationStore) -> StagePlan:
+    """Return a stage's tasks with their ids, each reused or to be minted."""
+    stage = chosen.stage
+    source_ids = above.gen_ids if above is not None else [combo.combo_id for combo in chosen.combos]
+    gen_ids = list(ids_below(stage, source_ids, chosen.variants, salt))
+    width, count = len(chosen.variants), len(gen_ids)
+    sources = array("I", (index // width for index in range(count)))
+    variants = array("I", range(width)) * len(source_ids)
+    listed = store.listed(stage)
+    present = listed.intersection(gen_ids) if listed else frozenset()
+    broken = store.incomplete(stage, present)
+    whole = present - broken if broken else present
+    states = bytearray(State.REUSE if gen_id in whole else State.MINT for gen_id in gen_ids)
+    if broken:
+        for index, gen_id in enumerate(gen_ids):
+            if gen_id in broken:
+                states[index] = State.INCOMPLETE
+    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids)
+
+
+def _mark_exhausted(
+    plan: Plan,
+    stage_plan: StagePlan,
+    config: PoolConfig,
+    store: GenerationStore,
+    template: Callable[[str, str], Template],
+) -> None:
+    """Mark the tasks whose attempts reached the limit, and those that wait for one of these in vain."""
+    attempted = store.attempted(stage_plan.stage)
+    parent = plan.stage(stage_plan.stage.parent) if stage_plan.stage.parent else None
+    stuck = {State.EXHAUSTED, State.BLOCKED}
+    if not attempted and (parent is None or not stuck & set(parent.states)):
+        return
+    for index, gen_id in enumerate(stage_plan.gen_ids):
+        if stage_plan.states[index] not in {State.MINT, State.INCOMPLETE}:
+            continue
+        if parent is not None and parent.states[stage_plan.sources[index]] in stuck:
+            stage_plan.states[index] = State.BLOCKED
+        elif gen_id in attempted and not _is_copy(stage_plan, index, template):
+            model = config.models.get(plan.model_of(stage_plan, index) or "")
+            if model and len(unacceptable(store, stage_plan.stage, gen_id)) >= model.attempts:
+                stage_plan.states[index] = State.EXHAUSTED
+
+
+def unacceptable(store: GenerationStore, stage: Stage, gen_id: str) -> list[str]:
+    """Return the reasons of a task's attempts that count towards its model's limit."""
+    counted = {"truncated", "empty", "refused", "unparseable", "no_end"}
+    return [attempt.reason.kind for attempt in store.attempts(stage, gen_id) if attempt.reason.kind in counted]
+
+
+def _is_copy(plan: StagePlan, index: int, template: Callable[[str, str], Template]) -> bool:
+    name = plan.value(index, TEMPLATE_FIELD)
+    return name is not None and template(plan.stage.name, str(name)).mode == MODE_COPY

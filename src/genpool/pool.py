@@ -1,0 +1,343 @@
+"""Pool: a user's way in from Python.
+
+from genpool.pool import Pool
+
+pool = Pool.open("my-pool")
+plan = pool.plan("demo")          # writes nothing
+report = pool.run("demo")         # makes what is missing
+pool.scope("demo").counts()       # asks about the cohort
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from genpool.compiler import Selection, compile_spec
+from genpool.config import FORMAT, PoolConfig, read_config
+from genpool.durable import make_directory, replace_file, storage_errors
+from genpool.errors import NotAPool, StorageFailed
+from genpool.gen_ids import SCHEME
+from genpool.inputs import Inputs, child_context
+from genpool.layout import PoolLayout
+from genpool.ledger import Ledger
+from genpool.locks import pool_lock
+from genpool.membership import adopt, cohort_ids
+from genpool.planner import Plan, make_plan
+from genpool.records import MODE_COPY
+from genpool.scope import CohortScope, find_generation
+from genpool.spec import CohortSpec, read_spec
+from genpool.stages import TEMPLATE_FIELD
+from genpool.store import DirectoryStore
+from genpool.writer import DEFAULT_TEMPLATE, Books, TaskWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from genpool.llm.client import ModelClient
+    from genpool.records import Record
+    from genpool.runner import Runner, RunReport, Watcher
+    from genpool.signatures import FieldValue
+    from genpool.stages import Stage
+
+POOL_FILE: Final = "pool.yaml"
+ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
+
+_NEW_POOL: Final = f"""\
+format: {FORMAT}
+id_scheme: {SCHEME}
+salt: ""            # two pools that must never share ids differ in it; fixed for good
+pipeline:
+  draft:      {{prefix: d, axes: [template, model], replicates: 1}}
+  essay:      {{prefix: e, parent: draft, axes: [template]}}
+  evaluation: {{prefix: v, parent: essay, axes: [template, model], replicates: 2, judges: true}}
+models:
+  # name: a provider's model with its sampling parameters
+  smollm2-135m: {{client: embedded, model: smollm2-135m, temperature: 0.8, max_tokens: 400}}
+  # gemini-25-pro: {{client: openai, base_url: "https://…/v1", key: MY_API_KEY, model: google/gemini-2.5-pro,
+  #                 temperature: 0.7, max_tokens: 4000, concurrency: 16, price: {{input: 1.25, output: 10}}}}
+"""
+
+
+class Pool:
+    """One pool.
+
+    Args:
+        root: The pool's directory.
+
+    Raises:
+        NotAPool: It holds no pool.yaml.
+        InvalidConfig: pool.yaml is not usable.
+        UnsupportedFormat: A newer genpool wrote it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.layout = PoolLayout(root)
+        self.config: PoolConfig = read_config(self.layout)
+        self.store = DirectoryStore(self.layout, self.config.salt)
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Pool:
+        """Open the pool in a directory."""
+        return cls(Path(root))
+
+    @classmethod
+    def find(cls, root: str | os.PathLike[str] | None = None) -> Pool:
+        """Open a pool: the one named, else GENPOOL_POOL, else the nearest at or above the current directory.
+
+        Raises:
+            NotAPool: There is none.
+        """
+        named = root or os.environ.get(ENVIRONMENT_POOL)
+        if named:
+            return cls.open(named)
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / POOL_FILE).is_file():
+                return cls(folder)
+        raise NotAPool(
+            f"{here} is not in a pool: neither it nor a directory above has a {POOL_FILE}",
+            hint="`genpool init DIR --example` makes one with an example; `--pool DIR` names one that is elsewhere",
+        )
+
+    @classmethod
+    def init(cls, root: str | os.PathLike[str], *, example: bool = False) -> Pool:
+        """Make a new pool in a directory that is new or empty.
+
+        Args:
+            root: The directory.
+            example: Whether to fill it with the example: concepts, templates, a cohort.
+
+        Raises:
+            StorageFailed: The directory is not empty, is a file, or cannot be written.
+        """
+        target = Path(root)
+        if target.is_dir() and any(target.iterdir()):
+            what = "is a pool already" if (target / POOL_FILE).is_file() else "is not empty"
+            raise StorageFailed(f"{target} {what}; nothing was changed", hint="name a new directory")
+        with storage_errors(f"cannot make a pool in {target}"):
+            if example:
+                _copy_example(target)
+            else:
+                make_directory(target)
+                replace_file(target / POOL_FILE, _NEW_POOL.encode())
+                for folder in (
+                    "concepts",
+                    "cohorts",
+                    *(f"templates/{stage}" for stage in ("draft", "essay", "evaluation")),
+                ):
+                    make_directory(target / folder)
+        return cls(target)
+
+    @property
+    def root(self) -> Path:
+        """The pool's directory."""
+        return self.layout.root
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The pool's concepts, rows, combos and templates."""
+        return Inputs(self.layout)
+
+    def cohort_ids(self) -> list[str]:
+        """Return the names of the pool's cohorts, sorted."""
+        return list(cohort_ids(self.layout))
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def spec(self, cohort_id: str) -> CohortSpec:
+        """Read a cohort's spec.
+
+        Raises:
+            InvalidSpec: It is not usable; every problem is listed.
+        """
+        return read_spec(cohort_id, self.config, self.inputs)
+
+    def plan(self, cohort_id: str, *, retry_exhausted: bool = False) -> Plan:
+        """Set what a cohort wants against what exists. Writes nothing.
+
+        Args:
+            cohort_id: The cohort.
+            retry_exhausted: Whether tasks beyond their model's limit of attempts are to be tried again.
+
+        Raises:
+            InvalidSpec: The spec is not usable; every problem is listed.
+            InvalidTemplate: A template cannot be rendered.
+        """
+        return self._plan(self.spec(cohort_id), retry_exhausted=retry_exhausted)
+
+    def _plan(self, spec: CohortSpec, *, retry_exhausted: bool) -> Plan:
+        selection = compile_spec(spec, self.inputs.template)
+        self._try_templates(selection)
+        return make_plan(
+            spec.cohort_id,
+            selection,
+            self.config,
+            self.store,
+            self.inputs.template,
+            retry_exhausted=retry_exhausted,
+        )
+
+    def _try_templates(self, selection: Selection) -> None:
+        """Render every template once, so that what cannot be rendered is known before a call is paid for."""
+        for chosen in selection.stages:
+            seen = set()
+            for variant in chosen.variants:
+                values = dict(zip(chosen.stage.fields[1:], variant, strict=True))
+                name = str(values.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE))
+                if name not in seen and self.inputs.template(chosen.stage.name, name).mode != MODE_COPY:
+                    self.inputs.renderer(chosen.stage.name, name).render(
+                        self._trial_context(chosen.stage, selection, values)
+                    )
+                seen.add(name)
+
+    def _trial_context(self, stage: Stage, selection: Selection, values: dict[str, FieldValue]) -> dict[str, Any]:
+        known = {
+            "replicate": values["replicate"],
+            "axes": {key: one for key, one in values.items() if key != "replicate"},
+        }
+        if stage.parent is None:
+            combos = next(one.combos for one in selection.stages if one.stage is stage)
+            return {**self.inputs.context(combos[0]), **known}
+        texts = {one.name: "a text" for one in self.config.pipeline.ancestors(stage)}
+        return {**child_context(texts, stage.parent), **known}
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def run(self, cohort_id: str, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
+        return asyncio.run(self.arun(cohort_id, **options))
+
+    async def arun(
+        self,
+        cohort_id: str,
+        *,
+        models: Mapping[str, ModelClient] | None = None,
+        watch: Watcher | None = None,
+        started: Callable[[Runner], None] | None = None,
+        retry_exhausted: bool = False,
+    ) -> RunReport:
+        """Make what a cohort lacks, and adopt the plan as its membership.
+
+        Args:
+            cohort_id: The cohort.
+            models: Clients to use instead of the configured ones, by model id.
+            watch: Told after every task.
+            started: Given the runner before it starts, to drain or abort it from a signal.
+            retry_exhausted: Whether to try tasks beyond their model's limit of attempts again.
+
+        Returns:
+            What was done. Failures of single tasks are in it, not raised.
+
+        Raises:
+            PoolBusy: A migration or another exclusive command holds the pool.
+            InvalidSpec: The spec is not usable.
+            StorageFailed: The pool cannot be written.
+        """
+        from genpool.runner import Runner, new_report
+
+        spec = self.spec(cohort_id)
+        with pool_lock(self.layout, f"genpool run {cohort_id}"):
+            plan = self._plan(spec, retry_exhausted=retry_exhausted)
+            adopt(self.layout, spec, plan, self.inputs, self.config.models)
+            report = new_report(_new_run_id(), plan)
+            if not plan.to_make:
+                return report
+            concurrency = {name: entry.concurrency for name, entry in self.config.models.items()}
+            with self.store.session(in_flight=sum(concurrency.values())):
+                async with self._writer(plan, report, models, retry_exhausted=retry_exhausted) as writer:
+                    runner = Runner(plan, writer, concurrency, report, watch)
+                    if started is not None:
+                        started(runner)
+                    return await runner.run()
+
+    def _writer(
+        self,
+        plan: Plan,
+        report: RunReport,
+        models: Mapping[str, ModelClient] | None,
+        *,
+        retry_exhausted: bool,
+    ) -> _OpenWriter:
+        return _OpenWriter(self, plan, report, models, retry_exhausted=retry_exhausted)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def scope(self, cohort_id: str) -> CohortScope:
+        """Return the scope of a cohort: the way to ask about it.
+
+        Raises:
+            NotFound: The cohort has no membership; it was never run.
+        """
+        return CohortScope(self.layout, self.config.pipeline, self.store, cohort_id)
+
+    def find_generation(self, gen_id: str) -> Record:
+        """Return the record of a generation by its id, or by the only id that starts so.
+
+        Raises:
+            NotFound: There is none, or more than one.
+        """
+        return find_generation(self.config.pipeline, self.store, gen_id)
+
+
+class _OpenWriter:
+    """Opens what a run writes with, and closes it whatever happens."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        plan: Plan,
+        report: RunReport,
+        models: Mapping[str, ModelClient] | None,
+        *,
+        retry_exhausted: bool,
+    ) -> None:
+        from genpool.llm.clients import Clients
+        from genpool.runner import note_attempt, note_call
+
+        self.ledger = Ledger(pool.layout.ledger, report.run_id, plan.cohort_id)
+        self.clients = Clients(pool.config.models, pool.root, models)
+        books = Books(
+            called=lambda: _count_call(report),
+            answered=lambda *usage: note_call(report, *usage),
+            attempted=lambda reason: note_attempt(report, reason),
+        )
+        self.writer = TaskWriter(
+            plan,
+            pool.config,
+            pool.inputs,
+            pool.store,
+            self.ledger,
+            self.clients,
+            report.run_id,
+            books,
+            retry_exhausted=retry_exhausted,
+        )
+
+    async def __aenter__(self) -> TaskWriter:
+        return self.writer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.clients.aclose()
+        await self.ledger.close()
+
+
+def _count_call(report: RunReport) -> None:
+    report.calls += 1
+
+
+def _new_run_id() -> str:
+    return f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _copy_example(target: Path) -> None:
+    """Copy the example pool that the package ships."""
+    with resources.as_file(resources.files("genpool") / "example") as example:
+        shutil.copytree(example, target, dirs_exist_ok=True, copy_function=shutil.copyfile)

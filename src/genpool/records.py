@@ -1,0 +1,314 @@
+"""metadata.json as a frozen record: what is known of one generation or attempt.
+
+A record is one flat JSON object, keys sorted, with a digest of itself (`self`), so that a damaged
+one is noticed. The signature's fields stand flat among the other keys; the pipeline's axes say which
+they are. Unknown keys are kept and ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, cast
+
+import orjson
+
+from genpool.canonical import Json, canonical_json, sha256
+from genpool.errors import CorruptGeneration, InvalidSignature, UnsupportedFormat
+from genpool.gen_ids import SCHEME, gen_id
+from genpool.signatures import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genpool.stages import Stage
+
+FORMAT: Final = "genpool.generation/1"
+ATTEMPT_FORMAT: Final = "genpool.attempt/1"
+
+MODE_LLM: Final = "llm"
+MODE_COPY: Final = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the provider counted them."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the usage as a JSON object."""
+        return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model's tokens cost."""
+
+    input: float
+    """Per million input tokens."""
+    output: float
+    """Per million output tokens."""
+    source: str = "pool.yaml"
+    """Where the price is from."""
+
+    def cost(self, input_tokens: float, output_tokens: float) -> float:
+        """Return the cost of some tokens, in the price's currency."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the price as a JSON object."""
+        return {"input": self.input, "output": self.output, "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to a model."""
+
+    provider: str
+    """The client and, where there is one, the host that was asked."""
+    model: str
+    """The model's name as sent."""
+    model_returned: str | None
+    """The model's name as the provider returned it."""
+    parameters: Mapping[str, Json]
+    """The sampling parameters as sent, the constraint on the output included."""
+    seed: int | None
+    finish_reason: str | None
+    usage: Usage
+    seconds: float
+    attempts_before: int
+    """How many attempts at the same task were kept before this call."""
+    price: Price | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the call as the JSON object in metadata.json."""
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "model_returned": self.model_returned,
+            "parameters": dict(self.parameters),
+            "seed": self.seed,
+            "finish_reason": self.finish_reason,
+            "usage": self.usage.as_json(),
+            "price": self.price.as_json() if self.price else None,
+            "seconds": round(self.seconds, 3),
+            "attempts_before": self.attempts_before,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A judge's score and the scale that its rubric had."""
+
+    value: float
+    min: float
+    max: float
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the score as a JSON object."""
+        return {"value": self.value, "min": self.min, "max": self.max}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an output that was paid for is not a generation."""
+
+    kind: str
+    """`truncated`, `empty`, `refused`, `unparseable`, `no_end`, `bought_twice`: stable words."""
+    message: str
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the reason as a JSON object."""
+        return {"kind": self.kind, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What metadata.json says of one generation."""
+
+    signature: Signature
+    gen_id: str
+    origin_cohort_id: str | None
+    """The cohort whose run made it; None where a legacy record does not say."""
+    run_id: str | None
+    created_at: str | None
+    """RFC 3339, UTC."""
+    mode: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Name to SHA-256: template, inputs, model; prompt, raw, parsed of the files as stored."""
+    call: Mapping[str, Json] | None = None
+    """The call as stored (`Call.as_json`); None for a copy."""
+    parser: str | None = None
+    score: Score | None = None
+    id_scheme: str | None = SCHEME
+    """The scheme of the id; None for a legacy id."""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    """Keys that this version does not know; written back as they were."""
+
+    @property
+    def stage(self) -> Stage:
+        """The generation's stage."""
+        return self.signature.stage
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the id was not made by a known scheme."""
+        return self.id_scheme is None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the object of metadata.json, without its digest of itself."""
+        return {
+            **self.extra,
+            **self.signature.as_dict(),
+            "format": FORMAT,
+            "gen_id": self.gen_id,
+            "stage": self.stage.name,
+            "id_scheme": self.id_scheme,
+            "origin_cohort_id": self.origin_cohort_id,
+            "run_id": self.run_id,
+            "created_at": self.created_at,
+            "mode": self.mode,
+            "fingerprints": dict(self.fingerprints),
+            "call": self.call,
+            "parser": self.parser,
+            "score": self.score.as_json() if self.score else None,
+        }
+
+    def encode(self) -> bytes:
+        """Return the bytes of metadata.json."""
+        return encode_sealed(self.as_json())
+
+    def encode_attempt(self, reason: Reason) -> bytes:
+        """Return the bytes of metadata.json for an attempt at this generation."""
+        return encode_sealed({**self.as_json(), "format": ATTEMPT_FORMAT, "reason": reason.as_json()})
+
+
+def encode_sealed(value: dict[str, Json]) -> bytes:
+    """Return a record's bytes, keys sorted, with the digest of the rest under `self`."""
+    sealed = {**value, "self": sha256(canonical_json(value))}
+    return orjson.dumps(sealed, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_object(data: bytes, where: str) -> dict[str, Json]:
+    """Return the JSON object of some bytes.
+
+    Raises:
+        CorruptGeneration: The bytes are not one JSON object.
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise CorruptGeneration(f"{where}: not readable as JSON: {error}", hint=_DAMAGED) from None
+    if not isinstance(value, dict):
+        raise CorruptGeneration(f"{where}: not a JSON object", hint=_DAMAGED)
+    return value
+
+
+_DAMAGED: Final = "the file was damaged or edited; restore it, or move the whole directory away to have it made again"
+
+
+def decode_record(data: bytes, stage: Stage, name: str, salt: str, where: str) -> Record:
+    """Return the record of a generation, its identity checked.
+
+    Args:
+        data: The bytes of metadata.json.
+        stage: The stage it was found in.
+        name: The name of the directory it was found in.
+        salt: The pool's salt.
+        where: The path, for messages.
+
+    Raises:
+        CorruptGeneration: The record is damaged, or is not the record of this id.
+        UnsupportedFormat: A newer genpool wrote it.
+        InvalidSignature: A legacy record lacks a field of the signature or has a value that is not allowed.
+    """
+    value = decode_object(data, where)
+    legacy = "format" not in value and "id_scheme" not in value
+    if not legacy:
+        _check_format(value, where)
+        _check_seal(value, where)
+    fields = {key: value[key] for key in stage.fields if key in value}
+    try:
+        signature = Signature.of(stage, fields)
+    except InvalidSignature as error:
+        if legacy:
+            raise InvalidSignature(f"{where}: {error.message}", hint=error.hint) from None
+        raise CorruptGeneration(f"{where}: {error.message}", hint=_DAMAGED) from None
+    if not legacy:
+        _check_identity(value, signature, name, salt, where)
+    return _record_of(value, signature, name, legacy)
+
+
+def _check_format(value: Mapping[str, Json], where: str) -> None:
+    known = FORMAT.partition("/")
+    name, _, version = str(value.get("format", FORMAT)).partition("/")
+    scheme = value.get("id_scheme", SCHEME)
+    if name == known[0] and version.isdigit() and int(version) > int(known[2]):
+        raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({FORMAT})")
+    if name != known[0] or not version.isdigit():
+        raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {FORMAT}", hint=_DAMAGED)
+    if scheme != SCHEME:
+        raise UnsupportedFormat(f"{where}: id scheme {scheme!r} is not known to this genpool ({SCHEME})")
+
+
+def _check_seal(value: Mapping[str, Json], where: str) -> None:
+    rest = {key: item for key, item in value.items() if key != "self"}
+    try:
+        digest = sha256(canonical_json(rest))
+    except ValueError as error:
+        raise CorruptGeneration(f"{where}: {error}", hint=_DAMAGED) from None
+    if value.get("self") != digest:
+        raise CorruptGeneration(f"{where}: the record does not have the digest that it states", hint=_DAMAGED)
+
+
+def _check_identity(value: Mapping[str, Json], signature: Signature, name: str, salt: str, where: str) -> None:
+    right = gen_id(signature, salt)
+    if value.get("stage") != signature.stage.name:
+        raise CorruptGeneration(
+            f"{where}: stage is {value.get('stage')!r}, found under {signature.stage.name!r}", hint=_DAMAGED
+        )
+    if right != name or value.get("gen_id", name) != name:
+        raise CorruptGeneration(
+            f"{where}: its signature gives the id {right}, but its directory is {name}",
+            hint="a generation was renamed, edited or copied from a pool of another salt; put it back or move it away",
+        )
+
+
+_KNOWN: Final = frozenset(
+    "format gen_id stage id_scheme origin_cohort_id run_id created_at mode fingerprints call parser score self "
+    "reason".split()
+)
+
+
+def _record_of(value: dict[str, Json], signature: Signature, name: str, legacy: bool) -> Record:
+    def text(key: str) -> str | None:
+        item = value.get(key)
+        return item if isinstance(item, str) else None
+
+    fingerprints = value.get("fingerprints")
+    call = value.get("call")
+    return Record(
+        signature=signature,
+        gen_id=name,
+        origin_cohort_id=text("origin_cohort_id"),
+        run_id=text("run_id"),
+        created_at=text("created_at"),
+        mode=text("mode") or MODE_LLM,
+        fingerprints=cast("dict[str, str]", fingerprints) if isinstance(fingerprints, dict) else {},
+        call=call if isinstance(call, dict) else None,
+        parser=text("parser"),
+        score=_score_of(value.get("score")),
+        id_scheme=None if legacy else SCHEME,
+        extra={key: item for key, item in value.items() if key not in _KNOWN and key not in signature.stage.fields},
+    )
+
+
+def _score_of(value: Json) -> Score | None:
+    if not isinstance(value, dict):
+        return None
+    numbers = [value.get(key) for key in ("value", "min", "max")]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return None
+    low, least, most = (float(cast("float", number)) for number in numbers)
+    return Score(low, least, most)

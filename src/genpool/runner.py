@@ -1,0 +1,309 @@
+"""A Plan to generations: async, bounded, resumable.
+
+Every model has a lane of its own: a queue and as many workers as the model allows calls at once. A task
+enters its lane as soon as its parent is committed; there is no barrier between stages, and the deeper task
+goes first. What a run leaves undone, for whatever reason, the next run's plan finds undone.
+
+Order of writes for one call: sources, intent (on disk before the call is sent), the call, then the
+generation or the attempt, then the settlement. A process may die between any two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from genpool.errors import (
+    CallFailed,
+    GenpoolError,
+    InputError,
+    MissingKey,
+    ModelUnavailable,
+    PoolError,
+    StorageFailed,
+    StorageFull,
+)
+from genpool.planner import Plan, StagePlan, State
+from genpool.writer import Made, Outcome, TaskWriter
+
+if TYPE_CHECKING:
+    from genpool.records import Reason
+
+_COPY_LANE: Final = ""
+_COPY_WORKERS: Final = 4
+
+Item = tuple[int, int, int]
+"""A queued task: minus its stage's depth (deeper first), its position in the stage, its stage's position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task was not made in this run."""
+
+    stage: str
+    gen_id: str
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(slots=True)
+class StageTally:
+    """What a run did in one stage."""
+
+    wanted: int = 0
+    reused: int = 0
+    made: int = 0
+    failed: int = 0
+    exhausted: int = 0
+    blocked: int = 0
+
+    @property
+    def left(self) -> int:
+        """Tasks that were not tried, or not to the end."""
+        return self.wanted - self.reused - self.made - self.failed - self.exhausted - self.blocked
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did."""
+
+    run_id: str
+    cohort_id: str
+    stages: dict[str, StageTally]
+    calls: int = 0
+    """Calls that were sent."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """What the calls cost, where their models have a price."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    """Reason to count, for output that was kept as an attempt."""
+    failures: list[Failure] = field(default_factory=list)
+    interrupted: bool = False
+    stopped_by: GenpoolError | None = None
+    """What ended the run early, if anything did."""
+
+    @property
+    def made(self) -> int:
+        """Generations made, copies included."""
+        return sum(stage.made for stage in self.stages.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task of the cohort has its generation now."""
+        return all(stage.wanted == stage.reused + stage.made for stage in self.stages.values())
+
+
+Watcher = Callable[[RunReport], None]
+"""Told after every task; it only looks."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The tasks of one model that are ready to be made."""
+
+    queue: asyncio.PriorityQueue[Item] = field(default_factory=asyncio.PriorityQueue)
+    closed: bool = False
+    """Whether the model turned out to be unavailable."""
+
+
+class Runner:
+    """Carries out one plan.
+
+    Args:
+        plan: The plan.
+        writer: Makes and keeps single generations.
+        concurrency: Model id to calls at once.
+        report: Where the run's result is collected.
+        watch: Told after every task.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        writer: TaskWriter,
+        concurrency: Mapping[str, int],
+        report: RunReport,
+        watch: Watcher | None = None,
+    ) -> None:
+        self.plan = plan
+        self.report = report
+        self._writer = writer
+        self._concurrency = concurrency
+        self._watch = watch or (lambda _: None)
+        self._lanes: dict[str, _Lane] = {}
+        self._children = [_children(plan, at) for at in range(len(plan.stages))]
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._draining = False
+        self._workers: list[asyncio.Task[None]] = []
+
+    def drain(self) -> None:
+        """Start nothing new; calls that are running end as they will."""
+        self._draining = True
+        self.report.interrupted = True
+
+    def abort(self) -> None:
+        """Give running calls up."""
+        self.drain()
+        for worker in self._workers:
+            worker.cancel()
+        self._idle.set()
+
+    async def run(self) -> RunReport:
+        """Make what the plan lacks.
+
+        Returns:
+            What was done. A run that could not go on says why in `stopped_by`.
+        """
+        for at, stage in enumerate(self.plan.stages):
+            for index in range(len(stage)):
+                if _to_make(stage, index) and self._parent_exists(at, index):
+                    self._enqueue(at, index)
+        if self._open:
+            try:
+                await self._idle.wait()
+            finally:
+                for worker in self._workers:
+                    worker.cancel()
+                await asyncio.gather(*self._workers, return_exceptions=True)
+        return self.report
+
+    # -- lanes -------------------------------------------------------------------------------------
+
+    def _parent_exists(self, at: int, index: int) -> bool:
+        stage = self.plan.stages[at]
+        if stage.stage.parent is None:
+            return True
+        return self.plan.stage(stage.stage.parent).states[stage.sources[index]] == State.REUSE
+
+    def _enqueue(self, at: int, index: int) -> None:
+        stage = self.plan.stages[at]
+        copies = self._writer.copies(stage, index)
+        model = _COPY_LANE if copies else self.plan.model_of(stage, index) or _COPY_LANE
+        if model not in self._lanes:
+            self._lanes[model] = _Lane()
+            count = self._concurrency.get(model, _COPY_WORKERS)
+            self._workers += [asyncio.create_task(self._work(self._lanes[model])) for _ in range(count)]
+        self._open += 1
+        self._lanes[model].queue.put_nowait((-at, index, at))
+
+    async def _work(self, lane: _Lane) -> None:
+        """Take tasks from a lane; when draining or closed, take them without making them."""
+        while True:
+            _, index, at = await lane.queue.get()
+            if not self._draining and not lane.closed:
+                await self._make(lane, at, index)
+                self._watch(self.report)
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    async def _make(self, lane: _Lane, at: int, index: int) -> None:
+        """Make one task and let its children in; whatever goes wrong is told, not raised."""
+        stage = self.plan.stages[at]
+        try:
+            made = await self._writer.make(stage, index, lambda: self._draining)
+        except (ModelUnavailable, MissingKey) as error:
+            lane.closed = True
+            self._fail(stage, index, error)
+        except StorageFailed as error:
+            self._halt(error)
+        except (CallFailed, InputError, PoolError) as error:
+            self._fail(stage, index, error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._halt(
+                GenpoolError(
+                    f"{stage.gen_ids[index]}: {type(error).__name__}: {error}",
+                    hint="this is a defect of genpool; please report it",
+                )
+            )
+            raise
+        else:
+            self._note(at, index, made)
+
+    def _note(self, at: int, index: int, made: Made) -> None:
+        """Count what became of a task, and let its children in."""
+        stage = self.plan.stages[at]
+        tally = self.report.stages[stage.stage.name]
+        if made.outcome is Outcome.COMMITTED:
+            tally.made += 1
+            for child_at, child in self._children[at].get(index, ()):
+                self._enqueue(child_at, child)
+        elif made.outcome is Outcome.EXHAUSTED:
+            tally.exhausted += 1
+            self._block(at, index)
+        if made.low_on_space:
+            self._halt(
+                StorageFull(
+                    "the disk is full: the run stopped; the answers that were on their way were kept",
+                    hint="free some space and run again: it goes on where it was",
+                )
+            )
+
+    def _block(self, at: int, index: int) -> None:
+        """Count every task below one that will not be made."""
+        for child_at, child in self._children[at].get(index, ()):
+            self.report.stages[self.plan.stages[child_at].stage.name].blocked += 1
+            self._block(child_at, child)
+
+    def _fail(self, stage: StagePlan, index: int, error: GenpoolError) -> None:
+        self.report.stages[stage.stage.name].failed += 1
+        problems = error.problems if isinstance(error, InputError) else ()
+        message = str(problems[0]) if problems else error.message
+        hint = problems[0].hint if problems else error.hint
+        self.report.failures.append(Failure(stage.stage.name, stage.gen_ids[index], error.kind, message, hint))
+
+    def _halt(self, error: GenpoolError) -> None:
+        """Stop the run as a whole: nothing new is started."""
+        self._draining = True
+        self.report.stopped_by = self.report.stopped_by or error
+
+
+def note_call(report: RunReport, input_tokens: int | None, output_tokens: int | None, cost: float | None) -> None:
+    """Add an answered call to a run's report."""
+    report.input_tokens += input_tokens or 0
+    report.output_tokens += output_tokens or 0
+    if cost is not None:
+        report.cost = (report.cost or 0.0) + cost
+
+
+def note_attempt(report: RunReport, reason: Reason) -> None:
+    """Add output that was kept as an attempt to a run's report."""
+    report.attempts[reason.kind] = report.attempts.get(reason.kind, 0) + 1
+
+
+def new_report(run_id: str, plan: Plan) -> RunReport:
+    """Return the report of a run that has not done anything yet."""
+    stages = {}
+    for stage in plan.stages:
+        counts = stage.counts()
+        stages[stage.stage.name] = StageTally(
+            wanted=len(stage),
+            reused=counts[State.REUSE],
+            exhausted=counts[State.EXHAUSTED],
+            blocked=counts[State.BLOCKED],
+        )
+    return RunReport(run_id, plan.cohort_id, stages)
+
+
+def _to_make(stage: StagePlan, index: int) -> bool:
+    return stage.states[index] in {State.MINT, State.INCOMPLETE}
+
+
+def _children(plan: Plan, at: int) -> Mapping[int, list[tuple[int, int]]]:
+    """Return, for every task of a stage, the tasks to make directly below it."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    name = plan.stages[at].stage.name
+    for child_at, child in enumerate(plan.stages):
+        if child.stage.parent == name:
+            for index in range(len(child)):
+                if _to_make(child, index):
+                    found[child.sources[index]].append((child_at, index))
+    return found

@@ -1,0 +1,188 @@
+"""CohortScope: read-only questions about one cohort, answered from its membership and the store.
+
+It never needs the spec, the templates or the network.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from genpool.errors import CorruptGeneration, InvalidSignature, NotFound
+from genpool.membership import Member, read_membership
+from genpool.planner import unacceptable
+from genpool.stages import PARENT_FIELD, TEMPLATE_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from genpool.layout import PoolLayout
+    from genpool.records import Record
+    from genpool.stages import Pipeline, Stage
+    from genpool.store import GenerationStore
+
+OWN = "own"
+REUSED = "reused"
+MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberState:
+    """One member and how it stands."""
+
+    stage: str
+    gen_id: str
+    state: str
+    """`own` (this cohort's run made it), `reused` (another's), or `missing`."""
+    record: Record | None
+    """Its record; None where it is missing."""
+
+
+@dataclass(slots=True)
+class StageCounts:
+    """How the members of one stage stand."""
+
+    wanted: int = 0
+    own: int = 0
+    reused: int = 0
+    missing: int = 0
+    attempts: int = 0
+    """Attempts kept at missing members: output that was paid for and is not acceptable."""
+
+
+class CohortScope:
+    """Questions about one cohort.
+
+    Args:
+        layout: The pool's paths.
+        pipeline: The pool's pipeline.
+        store: The pool's store.
+        cohort_id: The cohort.
+
+    Raises:
+        NotFound: The cohort has no membership.
+    """
+
+    def __init__(self, layout: PoolLayout, pipeline: Pipeline, store: GenerationStore, cohort_id: str) -> None:
+        self.cohort_id = cohort_id
+        self._pipeline = pipeline
+        self._store = store
+        self._members = read_membership(layout, pipeline, cohort_id)
+
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """The gen ids of all members, in plan order."""
+        return tuple(member.gen_id for member in self._members)
+
+    @cached_property
+    def _present(self) -> Mapping[str, frozenset[str]]:
+        """Stage name to the ids of its members that are whole generations."""
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for member in self._members:
+            wanted[member.stage].append(member.gen_id)
+        present = {}
+        for name, gen_ids in wanted.items():
+            stage = self._pipeline[name]
+            found = self._store.listed(stage).intersection(gen_ids)
+            present[name] = found - self._store.incomplete(stage, found)
+        return present
+
+    def members(self, stage: str | None = None) -> Iterator[MemberState]:
+        """Yield the members, in plan order, each with how it stands.
+
+        Args:
+            stage: Only this stage's members.
+
+        Raises:
+            CorruptGeneration: A member's record is damaged.
+        """
+        for member in self._members:
+            if stage in {None, member.stage}:
+                yield self._state(member)
+
+    def _state(self, member: Member) -> MemberState:
+        if member.gen_id not in self._present[member.stage]:
+            return MemberState(member.stage, member.gen_id, MISSING, None)
+        record = self._record(self._pipeline[member.stage], member.gen_id)
+        state = OWN if record.origin_cohort_id == self.cohort_id else REUSED
+        return MemberState(member.stage, member.gen_id, state, record)
+
+    def _record(self, stage: Stage, gen_id: str) -> Record:
+        try:
+            return self._store.record(stage, gen_id)
+        except InvalidSignature as error:
+            raise CorruptGeneration(error.message, hint=error.hint) from None
+
+    def counts(self) -> dict[str, StageCounts]:
+        """Return how the members of every stage stand.
+
+        Raises:
+            CorruptGeneration: A member's record is damaged.
+        """
+        found: dict[str, StageCounts] = {}
+        attempted = {stage.name: self._store.attempted(stage) for stage in self._pipeline}
+        for member in self.members():
+            counts = found.setdefault(member.stage, StageCounts())
+            counts.wanted += 1
+            setattr(counts, member.state, getattr(counts, member.state) + 1)
+            if member.state == MISSING and member.gen_id in attempted[member.stage]:
+                counts.attempts += len(unacceptable(self._store, self._pipeline[member.stage], member.gen_id))
+        return found
+
+    def mean_scores(self) -> dict[tuple[str, str], tuple[float, int]]:
+        """Return the mean score and the number of judgements, by rubric and template.
+
+        The key is the judging template and the templates above it, nearest the root first, joined by ` → `.
+        Scores are normalised to 0..1 only where nobody asked: here each is on its rubric's own scale.
+        """
+        sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for member in self.members():
+            if member.record is None or member.record.score is None:
+                continue
+            rubric = str(member.record.signature.get(TEMPLATE_FIELD) or member.stage)
+            above = [str(one.signature.get(TEMPLATE_FIELD) or one.stage.name) for one in self.ancestors(member.record)]
+            sums[rubric, " → ".join(reversed(above))].append(member.record.score.value)
+        return {key: (sum(values) / len(values), len(values)) for key, values in sorted(sums.items())}
+
+    def ancestors(self, record: Record) -> list[Record]:
+        """Return the records above one, nearest first."""
+        return lineage(self._pipeline, self._store, record)
+
+
+def lineage(pipeline: Pipeline, store: GenerationStore, record: Record) -> list[Record]:
+    """Return the records above one, nearest first.
+
+    Raises:
+        NotFound: An ancestor does not exist.
+        CorruptGeneration: An ancestor's record is damaged.
+    """
+    found = []
+    while record.stage.parent is not None:
+        record = store.record(pipeline[record.stage.parent], str(record.signature[PARENT_FIELD]))
+        found.append(record)
+    return found
+
+
+def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> Record:
+    """Return the record of a generation by its id, or by the only id that starts so.
+
+    Raises:
+        NotFound: No generation, or more than one, has an id that starts so.
+    """
+    matches = []
+    for stage in pipeline:
+        listed = store.listed(stage)
+        if gen_id in listed:
+            return store.record(stage, gen_id)
+        matches += [(stage, one) for one in listed if one.startswith(gen_id)]
+    if len(matches) == 1 and gen_id:
+        return store.record(*matches[0])
+    if matches and gen_id:
+        shown = ", ".join(sorted(one for _, one in matches)[:5])
+        raise NotFound(
+            f"{len(matches)} generations have an id that starts with {gen_id!r}: {shown} …",
+            hint="type more of it",
+        )
+    raise NotFound(f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations")

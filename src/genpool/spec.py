@@ -1,0 +1,355 @@
+"""cohort.yaml to CohortSpec: what a cohort selects, every name resolved.
+
+This is the one reader that tolerates sloppy input: axis values are taken as literal text (`1.10`,
+`010`, `no` and dates stay what was typed), stripped, and brought to Unicode form NFC. Nothing else is
+mended. Every problem is collected before the reader fails, each with its line and what would be right.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import TYPE_CHECKING, Final
+
+from genpool.combos import Combo, check_spelling, list_names, read_text
+from genpool.errors import InputError, InvalidSpec, NotFound, nearest
+from genpool.records import MODE_COPY
+from genpool.signatures import field_problem
+from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage
+from genpool.yaml_reader import Items, Node, Problems, Scalar, Table, check_format, read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from genpool.config import PoolConfig
+    from genpool.inputs import Inputs
+
+FORMAT: Final = "genpool.cohort/1"
+MAX_TASKS: Final = 5_000_000
+"""The most tasks that one spec may select."""
+_FILE: Final = "@file:"
+_ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """What a spec selects in one stage."""
+
+    stage: Stage
+    levels: Mapping[str, tuple[str, ...]]
+    """Signature field of each axis to its levels, in the order of the spec."""
+    replicates: int
+    combos: tuple[Combo, ...] = ()
+    """What a root stage starts from, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortSpec:
+    """What a cohort selects."""
+
+    cohort_id: str
+    description: str
+    stages: tuple[StageSpec, ...]
+    """The selected stages, parents before children."""
+    text: str
+    """The spec as written."""
+
+
+def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
+    """Read a cohort's spec.
+
+    Raises:
+        NotFound: There is no such cohort.
+        UnsupportedFormat: A newer genpool's format.
+        InvalidSpec: It is not usable; every problem is listed.
+    """
+    layout = inputs.layout
+    path = layout.spec(cohort_id)
+    known = list_names(layout.cohorts, "")
+    if not path.is_file():
+        raise NotFound(
+            f"no cohort is named {cohort_id!r}: {path} does not exist",
+            hint=nearest(cohort_id, known) or "write its cohort.yaml first; docs/cohorts.md shows one",
+        )
+    check_spelling(cohort_id, known, "cohorts")
+    text = read_text(path)
+    reader = _SpecReader(config, inputs, Problems(str(path)))
+    spec = reader.read(cohort_id, text)
+    reader.problems.raise_if_any(InvalidSpec, f"cohort {cohort_id!r} is not usable")
+    assert spec is not None
+    return spec
+
+
+class _SpecReader:
+    """Reads one spec, collecting what is wrong."""
+
+    def __init__(self, config: PoolConfig, inputs: Inputs, problems: Problems) -> None:
+        self.pipeline: Pipeline = config.pipeline
+        self.models = config.models
+        self.inputs = inputs
+        self.problems = problems
+
+    def read(self, cohort_id: str, text: str) -> CohortSpec | None:
+        tree = self.problems.table(read_yaml(text, self.problems), "a spec")
+        if tree is None:
+            return None
+        check_format(tree, FORMAT, self.problems)
+        self.problems.known_keys(tree, ("format", "description", *self.pipeline.names), "a spec")
+        stages = []
+        for stage in self.pipeline:
+            table = self.problems.table(tree.entries.get(stage.name), f"stage {stage.name!r}")
+            if table is None:
+                continue
+            if stage.parent is not None and stage.parent not in tree.entries:
+                hint = f"add a section `{stage.parent}:`"
+                self.problems.add(
+                    f"stage {stage.name!r} starts from {stage.parent!r}, which is not selected",
+                    table.line,
+                    hint,
+                )
+            stages.append(self._stage(stage, table))
+        if not stages and not self.problems.found:
+            roots = ", ".join(stage.name for stage in self.pipeline if stage.parent is None)
+            self.problems.add("no stage is selected", tree.line, f"start with a section for {roots}")
+        description = self.problems.text(tree, "description", "a spec") or ""
+        return CohortSpec(cohort_id, description, tuple(stages), text)
+
+    # -- stages and axes ---------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage, table: Table) -> StageSpec:
+        axes = {stage.axis_name(field): field for field in stage.axes}
+        self._known_axes(stage, table, axes)
+        levels: dict[str, tuple[str, ...]] = {}
+        for axis, field in axes.items():
+            if axis not in table.entries:
+                self.problems.add(
+                    f"stage {stage.name!r}: the axis {axis!r} is missing",
+                    table.line,
+                    f"for instance `{axis}: all`",
+                )
+                continue
+            node = table.entries[axis]
+            values = self._levels(stage, axis, field, node)
+            if isinstance(node, Items) and not node.items:
+                self.problems.add(
+                    f"{stage.name}.{axis}: the list is empty", table.line_of(axis), "name at least one level"
+                )
+            levels[field] = tuple(values)
+        replicates = self.problems.whole_number(table, "replicates", f"stage {stage.name!r}") or stage.replicates
+        self._check_modes(stage, levels, table)
+        combos = self._combos(stage, table) if stage.parent is None else ()
+        return StageSpec(stage, levels, replicates, combos)
+
+    def _known_axes(self, stage: Stage, table: Table, axes: Mapping[str, str]) -> None:
+        """Note keys that the stage does not have; a model where none belongs gets its own hint."""
+        known = {*axes, "replicates", *(("combo",) if stage.parent is None else ())}
+        for key in table.entries:
+            if key in known:
+                continue
+            hint = nearest(key, known)
+            if key == "model":
+                above = self.pipeline.model_stage(stage)
+                runs_on = f"it runs on the model of its {above.name}; " if above else ""
+                hint = (
+                    f"{runs_on}to choose models here, give the stage a model axis in pool.yaml: axes: [template, model]"
+                )
+            self.problems.add(f"stage {stage.name!r} has no axis {key!r}", table.line_of(key), hint)
+
+    def _levels(self, stage: Stage, axis: str, field: str, node: Node) -> list[str]:
+        """Return the levels of an axis: a list, `all`, or `@file:levels.csv`."""
+        where = f"{stage.name}.{axis}"
+        known = self._known(stage, field)
+        if isinstance(node, Scalar) and node.text.strip() == _ALL:
+            if known is None:
+                self.problems.add(
+                    f"{where}: `all` needs a catalog, and this axis has none", node.line, "list its levels"
+                )
+            elif not known:
+                self.problems.add(f"{where}: `all` finds none", node.line, self._where_to_add(stage, field))
+            typed = [(name, node.line) for name in known or ()]
+        elif isinstance(node, Scalar) and node.text.startswith(_FILE):
+            typed = [(value, node.line) for value in self._column(node, axis)]
+        elif isinstance(node, Items):
+            typed = list(self._items(node, where))
+        else:
+            self.problems.add(f"{where} must be a list, `all` or `{_FILE}…`", node.line)
+            return []
+        return self._checked(typed, where, field, known)
+
+    def _items(self, node: Items, where: str) -> Sequence[tuple[str, int]]:
+        typed = []
+        for item in node:
+            if isinstance(item, Scalar):
+                typed.append((unicodedata.normalize("NFC", item.text.strip()), item.line))
+            else:
+                self.problems.add(f"{where}: a level must be plain text", item.line)
+        return typed
+
+    def _checked(
+        self, typed: Sequence[tuple[str, int]], where: str, field: str, known: Sequence[str] | None
+    ) -> list[str]:
+        """Return the levels that are allowed, known and not repeated."""
+        values: list[str] = []
+        for value, line in typed:
+            problem = field_problem(field, value)
+            if problem:
+                self.problems.add(f"{where}: {value!r} {problem}", line)
+            elif known is not None and value not in known:
+                self.problems.add(f"{where}: unknown {where.rpartition('.')[2]} {value!r}", line, nearest(value, known))
+            elif value in values:
+                self.problems.add(f"{where}: {value!r} is listed twice", line)
+            else:
+                values.append(value)
+        return values
+
+    def _known(self, stage: Stage, field: str) -> list[str] | None:
+        """Return the names that an axis can have, or None where any text will do."""
+        if field == TEMPLATE_FIELD:
+            return self.inputs.template_ids(stage.name)
+        if field == MODEL_FIELD:
+            return sorted(self.models)
+        return None
+
+    def _where_to_add(self, stage: Stage, field: str) -> str:
+        return f"put a .j2 file into templates/{stage.name}/" if field == TEMPLATE_FIELD else "name models in pool.yaml"
+
+    def _column(self, node: Scalar, axis: str) -> list[str]:
+        """Return one column of a CSV with a header, each value stripped and in NFC."""
+        file = node.text.removeprefix(_FILE).strip()
+        try:
+            rows = list(csv.reader(io.StringIO(read_text(self.inputs.path(file)), newline=""), strict=True))
+        except (InputError, csv.Error) as error:
+            self.problems.add(str(error), node.line, getattr(error, "hint", None))
+            return []
+        header = [name.strip() for name in rows[0]] if rows else []
+        if axis not in header:
+            found = ", ".join(header) or "nothing"
+            self.problems.add(
+                f"{file}:1: the header has no column {axis!r} (it has {found})",
+                node.line,
+                f"name the column {axis}",
+            )
+            return []
+        column = header.index(axis)
+        short = next((number for number, row in enumerate(rows, start=1) if row and len(row) <= column), None)
+        if short is not None:
+            self.problems.add(f"{file}:{short}: the line has no value for {axis!r}", node.line)
+            return []
+        return [unicodedata.normalize("NFC", row[column].strip()) for row in rows[1:] if row]
+
+    def _check_modes(self, stage: Stage, levels: Mapping[str, tuple[str, ...]], table: Table) -> None:
+        """Read the templates: note those that are not usable or do not fit the stage."""
+        line = table.line_of("template")
+        for template_id in levels.get(TEMPLATE_FIELD, ()):
+            try:
+                template = self.inputs.template(stage.name, template_id)
+            except InputError as error:
+                self._adopt(error, line)
+                continue
+            if template.mode == MODE_COPY and (stage.parent is None or stage.has_model):
+                why = "has no parent to copy" if stage.parent is None else "has a model axis, and a copy calls no model"
+                self.problems.add(f"{stage.name}.template: {template_id!r} copies, but the stage {why}", line)
+            elif template.mode != MODE_COPY and self.pipeline.model_stage(stage) is None:
+                hint = "give it a model axis in pool.yaml"
+                self.problems.add(
+                    f"{stage.name}.template: {template_id!r} needs a model, and no stage above has one",
+                    line,
+                    hint,
+                )
+            elif stage.judges and not template.parser.scores:
+                hint = "name one in its front matter, for instance `parser: json_score` with `scale: [0, 9]`"
+                self.problems.add(
+                    f"{stage.name}.template: the stage judges, but {template_id!r} has no parser that reads a score",
+                    line,
+                    hint,
+                )
+
+    def _adopt(self, error: InputError, line: int) -> None:
+        """Take over the problems of a file that the spec names."""
+        if error.problems:
+            self.problems.found.extend(error.problems)
+        else:
+            self.problems.add(error.message, line, error.hint)
+
+    # -- combos ------------------------------------------------------------------------------------
+
+    def _combos(self, stage: Stage, table: Table) -> tuple[Combo, ...]:
+        node = table.entries.get("combo")
+        where = f"{stage.name}.combo"
+        if node is None:
+            hint = "for instance `combo: {concepts: all, size: 2, level: paragraph}`"
+            self.problems.add(f"stage {stage.name!r}: the axis 'combo' is missing", table.line, hint)
+            return ()
+        choices: dict[type, Callable[[], list[Combo]]] = {
+            Items: lambda: self._combos_by_id(node, where),  # type: ignore[arg-type]  # narrowed by the key
+            Table: lambda: self._combos_of_table(node, where),  # type: ignore[arg-type]
+        }
+        if type(node) not in choices:
+            self.problems.add(
+                f"{where} must be a list of combo ids, or {{concepts, size, level}}, or {{rows}}", node.line
+            )
+            return ()
+        try:
+            found = choices[type(node)]()
+            for combo in found:
+                self.inputs.book.check(combo)
+                self.inputs.context(combo)
+        except InputError as error:
+            self._adopt(error, node.line)
+            return ()
+        if isinstance(node, Items) and not node.items:
+            self.problems.add(f"{where}: the list is empty", table.line_of("combo"), "name at least one combo")
+        return tuple(found)
+
+    def _combos_by_id(self, node: Items, where: str) -> list[Combo]:
+        known = self.inputs.book.by_id
+        names = self._checked(self._items(node, where), where, "combo_id", sorted(known))
+        return [known[name] for name in names]
+
+    def _combos_of_table(self, table: Table, where: str) -> list[Combo]:
+        if "rows" in table.entries:
+            self.problems.known_keys(table, ("rows",), where)
+            file = self.problems.text(table, "rows", where) or ""
+            return [self.inputs.row_combo(file, row_id) for row_id in self.inputs.rows(file)]
+        self.problems.known_keys(table, ("concepts", "size", "level", "rows"), where)
+        size = self.problems.whole_number(table, "size", where)
+        level = self.problems.text(table, "level", where)
+        for key, value in (("concepts", table.entries.get("concepts")), ("size", size), ("level", level)):
+            if value is None and key not in table.entries:
+                self.problems.add(f"{where}: the key {key!r} is missing", table.line)
+        concepts = self._concepts(table, where)
+        if size is None or level is None or not concepts:
+            return []
+        if size > len(concepts):
+            self.problems.add(f"{where}: size {size} of {len(concepts)} concepts gives no combo", table.line_of("size"))
+            return []
+        count = comb(len(concepts), size)
+        if count > MAX_TASKS:
+            self.problems.add(
+                f"{where}: {count:,} combos; at most {MAX_TASKS:,} tasks are allowed",
+                table.line,
+                "a smaller size, or fewer concepts",
+            )
+            return []
+        return [self.inputs.book.of_concepts(chosen, level) for chosen in combinations(concepts, size)]
+
+    def _concepts(self, table: Table, where: str) -> list[str]:
+        node = table.entries.get("concepts")
+        known = self.inputs.concept_ids()
+        if isinstance(node, Scalar) and node.text.strip() == _ALL:
+            return known
+        if isinstance(node, Scalar) and node.text.startswith(_FILE):
+            typed: Sequence[tuple[str, int]] = [(value, node.line) for value in self._column(node, "concept")]
+        elif isinstance(node, Items):
+            typed = self._items(node, where)
+            if not node.items:
+                self.problems.add(f"{where}: the list of concepts is empty", node.line, "name at least one concept")
+        else:
+            if node is not None:
+                self.problems.add(f"{where}: concepts must be a list, `all` or `{_FILE}…`", node.line)
+            return []
+        return self._checked(typed, f"{where}.concept", "concept", known)

@@ -1,0 +1,355 @@
+"""Where generations are kept: the contract, and the store that keeps them in a directory.
+
+Visible means complete; returned means durable: a generation is written to staging, flushed, and moved
+to its place by one rename that refuses to replace. What exists is never overwritten, what was paid for is
+never thrown away, and what some other tool left incomplete is never reused and never deleted.
+
+`genpool.testing.StoreContract` holds the contract as tests that any store can inherit.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from genpool import locks
+from genpool.canonical import sha256
+from genpool.durable import (
+    add_file,
+    flush_directory,
+    make_directory,
+    publish_directory,
+    set_aside,
+    storage_errors,
+    write_directory,
+)
+from genpool.errors import CorruptGeneration, NotFound, StorageFailed, StorageFull
+from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
+from genpool.records import Reason, Record, decode_object, decode_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from genpool.stages import Stage
+
+_TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
+
+_RESERVE: Final = "reserve"
+_RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
+
+_T = TypeVar("_T")
+
+BOUGHT_TWICE: Final = Reason("bought_twice", "another writer committed this generation first; this output is kept here")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A task that has been materialised: its record and its texts."""
+
+    record: Record
+    texts: Mapping[str, str]
+    """`parsed`, and where a model was called `prompt` and `raw`."""
+
+    @property
+    def gen_id(self) -> str:
+        """The generation's id."""
+        return self.record.gen_id
+
+    @property
+    def text(self) -> str:
+        """The text that children read."""
+        return self.texts["parsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Output that was paid for and is not a generation."""
+
+    number: int
+    """Its number among the attempts at this task, from 1."""
+    reason: Reason
+    """Why it is not a generation."""
+    gen_id: str
+
+
+class GenerationStore(Protocol):
+    """The contract of a store. It assumes no path: ids and stages are all it is asked by."""
+
+    low_on_space: bool
+    """Whether the store filled up: what was on its way could still be kept, nothing more should be bought."""
+
+    def listed(self, stage: Stage) -> frozenset[str]:
+        """Return the ids of a stage under which anything is kept, complete or not."""
+        ...
+
+    def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some listed ids that are not whole generations."""
+        ...
+
+    def record(self, stage: Stage, gen_id: str) -> Record:
+        """Return a generation's record, its identity checked.
+
+        Raises:
+            NotFound: There is no such generation.
+            CorruptGeneration: What is there is not that generation.
+        """
+        ...
+
+    def text(self, record: Record, name: str = "parsed") -> str:
+        """Return one of a generation's texts, its digest checked.
+
+        Raises:
+            NotFound: The generation has no such text.
+            CorruptGeneration: The text is not the one that was committed.
+        """
+        ...
+
+    def commit(self, generation: Generation) -> bool:
+        """Keep a generation for good.
+
+        When this returns, the generation survives a power cut. Where the id is taken already, the output
+        becomes an attempt with the reason `bought_twice`.
+
+        Returns:
+            Whether it was committed; False where another was first.
+
+        Raises:
+            StorageFailed: It could not be kept; nothing is visible of it.
+        """
+        ...
+
+    def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
+        """Keep output that was paid for and is not a generation, with the reason."""
+        ...
+
+    def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts at a task, in order."""
+        ...
+
+    def attempted(self, stage: Stage) -> frozenset[str]:
+        """Return the ids of a stage that have attempts."""
+        ...
+
+    def put_source(self, data: bytes) -> str:
+        """Keep a text that fingerprints name; return its SHA-256."""
+        ...
+
+    def source(self, digest: str) -> bytes:
+        """Return a text by its SHA-256.
+
+        Raises:
+            NotFound: It is not kept here.
+            CorruptGeneration: What is kept has another digest.
+        """
+        ...
+
+
+class DirectoryStore:
+    """A store in a directory: plain text and JSON that a person can read.
+
+    Args:
+        layout: The pool's paths.
+        salt: The pool's salt, with which ids are checked.
+    """
+
+    def __init__(self, layout: PoolLayout, salt: str = "") -> None:
+        self.layout = layout
+        self.salt = salt
+        self._staging: Path | None = None
+        self._sources_kept: set[str] = set()
+        self.low_on_space = False
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def listed(self, stage: Stage) -> frozenset[str]:
+        """See `GenerationStore.listed`. Lists the stage's folder; opens nothing."""
+        return self._names(self.layout.stage(stage.name))
+
+    def attempted(self, stage: Stage) -> frozenset[str]:
+        """See `GenerationStore.attempted`."""
+        return self._names(self.layout.all_attempts / stage.name)
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not Path objects: a third of the time
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
+
+    def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
+        """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
+        folder = os.fspath(self.layout.stage(stage.name))
+        exists = os.path.exists
+        return frozenset(
+            gen_id
+            for gen_id in gen_ids
+            if not (exists(f"{folder}/{gen_id}/{PARSED}") and exists(f"{folder}/{gen_id}/{METADATA}"))
+        )
+
+    def record(self, stage: Stage, gen_id: str) -> Record:
+        """See `GenerationStore.record`."""
+        path = self.layout.generation(stage.name, gen_id) / METADATA
+        data = self._read(path, f"generation {gen_id}")
+        return decode_record(data, stage, gen_id, self.salt, str(path))
+
+    def text(self, record: Record, name: str = "parsed") -> str:
+        """See `GenerationStore.text`."""
+        path = self.layout.generation(record.stage.name, record.gen_id) / _TEXT_FILES[name]
+        data = self._read(path, f"the {name} text of {record.gen_id}")
+        stated = record.fingerprints.get(name)
+        if stated is not None and sha256(data) != stated:
+            raise CorruptGeneration(
+                f"{path}: the text is not the one that was committed (its digest differs from metadata.json)",
+                hint="it was edited or damaged: restore it, or move the whole directory away to have it made again",
+            )
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise CorruptGeneration(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+
+    def _read(self, path: Path, what: str) -> bytes:
+        """Read a file of the pool; a link out of it is not followed."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(f"{what} does not exist ({path})") from None
+        except OSError as error:
+            raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
+        """See `GenerationStore.attempts`. A directory without a readable reason is `incomplete`."""
+        folder = self.layout.attempts(stage.name, gen_id)
+        numbers = sorted(int(name) for name in self._names(folder) if name.isdigit())
+        return tuple(Attempt(number, self._reason(folder / str(number)), gen_id) for number in numbers)
+
+    def _reason(self, folder: Path) -> Reason:
+        with suppress(CorruptGeneration, NotFound):
+            reason = decode_object(self._read(folder / METADATA, "attempt"), str(folder)).get("reason")
+            if isinstance(reason, dict):
+                return Reason(str(reason.get("kind")), str(reason.get("message")))
+        return Reason("incomplete", "a directory that was left incomplete and moved here when its slot was filled")
+
+    def source(self, digest: str) -> bytes:
+        """See `GenerationStore.source`."""
+        data = self._read(self.layout.sources / digest, f"source {digest}")
+        if sha256(data) != digest:
+            raise CorruptGeneration(f"{self.layout.sources / digest}: its content has another digest than its name")
+        return data
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self, in_flight: int = 1) -> Iterator[None]:
+        """Hold a staging folder of one's own; what dead processes left in staging is removed.
+
+        Some space is set aside, so that answers that were paid for can be kept when the disk fills up.
+
+        Args:
+            in_flight: How many generations may be on their way at once.
+
+        Raises:
+            StorageFull: There is not even that space.
+            StorageFailed: The pool is not writable.
+        """
+        with storage_errors(f"cannot write to the pool {self.layout.root}"):
+            make_directory(self.layout.staging)
+            self._remove_stale()
+            own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
+            own.mkdir()
+        try:
+            with locks.held(own / "lock"):
+                with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
+                    set_aside(own / _RESERVE, _RESERVE_EACH * in_flight)
+                self._staging = own
+                yield
+        finally:
+            self._staging = None
+            shutil.rmtree(own, ignore_errors=True)
+
+    def _when_full(self, write: Callable[[], _T]) -> _T:
+        """Write; where the disk is full, give up the space set aside, write again, and remember."""
+        try:
+            return write()
+        except StorageFull:
+            self.low_on_space = True
+            if self._staging is not None:
+                (self._staging / _RESERVE).unlink(missing_ok=True)
+            return write()
+
+    def _remove_stale(self) -> None:
+        """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
+        for folder in self.layout.staging.iterdir():
+            if (folder / "lock").exists() and not locks.is_held(folder / "lock"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, generation: Generation) -> bool:
+        """See `GenerationStore.commit`."""
+        return self._when_full(lambda: self._commit(generation))
+
+    def _commit(self, generation: Generation) -> bool:
+        record = generation.record
+        target = self.layout.generation(record.stage.name, record.gen_id)
+        with storage_errors(f"cannot keep generation {record.gen_id}"):
+            staged = self._stage(record.encode(), generation.texts)
+            make_directory(target.parent)
+            while not publish_directory(staged, target):
+                if not self.incomplete(record.stage, [record.gen_id]):
+                    shutil.rmtree(staged)
+                    self.keep_attempt(generation, BOUGHT_TWICE)
+                    return False
+                self._clear_place(record)
+        return True
+
+    def _clear_place(self, record: Record) -> None:
+        """Move an incomplete directory among the attempts, where it fills no slot and is not lost."""
+        occupied = self.layout.generation(record.stage.name, record.gen_id)
+        self._publish_attempt(record, occupied)
+        flush_directory(occupied.parent)
+
+    def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
+        """See `GenerationStore.keep_attempt`."""
+        return self._when_full(lambda: self._keep_attempt(generation, reason))
+
+    def _keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
+        record = generation.record
+        with storage_errors(f"cannot keep the attempt at {record.gen_id}"):
+            staged = self._stage(record.encode_attempt(reason), generation.texts)
+            return Attempt(self._publish_attempt(record, staged), reason, record.gen_id)
+
+    def _publish_attempt(self, record: Record, folder: Path) -> int:
+        """Move a directory to the next free number among a task's attempts."""
+        place = self.layout.attempts(record.stage.name, record.gen_id)
+        make_directory(place)
+        number = max((int(name) for name in self._names(place) if name.isdigit()), default=0) + 1
+        while not publish_directory(folder, place / str(number)):
+            number += 1
+        return number
+
+    def _stage(self, metadata: bytes, texts: Mapping[str, str]) -> Path:
+        if self._staging is None:
+            raise RuntimeError("writing to a store needs its session()")
+        staged = self._staging / secrets.token_hex(8)
+        files = {_TEXT_FILES[name]: text.encode() for name, text in texts.items()}
+        try:
+            write_directory(staged, {**files, METADATA: metadata})
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        return staged
+
+    def put_source(self, data: bytes) -> str:
+        """See `GenerationStore.put_source`."""
+        digest = sha256(data)
+        if digest not in self._sources_kept:
+            with storage_errors("cannot keep a source text"):
+                add_file(self.layout.sources / digest, data)
+            self._sources_kept.add(digest)
+        return digest

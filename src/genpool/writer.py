@@ -1,0 +1,378 @@
+"""Making one generation: render, ask, parse, keep; or keep the attempt with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from genpool.canonical import Json, canonical_json, sha256
+from genpool.config import ModelEntry, model_source
+from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
+from genpool.inputs import Inputs, child_context
+from genpool.ledger import Intent, Ledger, utc_now
+from genpool.llm.client import Completion, Request
+from genpool.parsers import Parsed, ParseFailure
+from genpool.planner import Plan, StagePlan, unacceptable
+from genpool.records import MODE_COPY, MODE_LLM, Call, Reason, Record
+from genpool.stages import TEMPLATE_FIELD
+from genpool.store import BOUGHT_TWICE, DirectoryStore, Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from genpool.config import PoolConfig
+    from genpool.llm.clients import Clients
+    from genpool.prompts import Prompt, Template
+
+DEFAULT_TEMPLATE: Final = "default"
+"""The template of a stage that has no template axis."""
+_TEXTS_KEPT: Final = 512
+_SEED_RANGE: Final = 2**31
+
+
+class Outcome(Enum):
+    """What became of a task."""
+
+    COMMITTED = "committed"
+    EXHAUSTED = "exhausted"
+    LEFT = "left"
+    """Given up for this run; its attempts do not exhaust it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What making a task came to."""
+
+    outcome: Outcome
+    low_on_space: bool = False
+    """Whether the disk filled up while it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Who is told of calls and attempts while a run goes on."""
+
+    called: Callable[[], None]
+    answered: Callable[[int | None, int | None, float | None], None]
+    attempted: Callable[[Reason], None]
+
+
+class TaskWriter:
+    """Makes the generations of one run.
+
+    Args:
+        plan: The plan that tasks are of.
+        config: The pool's configuration.
+        inputs: What prompts are rendered from.
+        store: Where generations are kept; its session must be open.
+        ledger: The run's ledger.
+        clients: The models.
+        run_id: The run.
+        books: Who is told of calls.
+        retry_exhausted: Whether tasks beyond their model's limit of attempts are tried again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: PoolConfig,
+        inputs: Inputs,
+        store: DirectoryStore,
+        ledger: Ledger,
+        clients: Clients,
+        run_id: str,
+        books: Books,
+        *,
+        retry_exhausted: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.config = config
+        self.inputs = inputs
+        self.store = store
+        self.ledger = ledger
+        self.clients = clients
+        self.run_id = run_id
+        self.books = books
+        self.retry_exhausted = retry_exhausted
+        self._combos = {combo.combo_id: combo for combo in plan.combos}
+        self._text = lru_cache(_TEXTS_KEPT)(self._read_text)
+        self._digests: dict[tuple[str, ...], str] = {}
+
+    def template(self, stage: StagePlan, index: int) -> Template:
+        """Return the template of a task."""
+        name = stage.value(index, TEMPLATE_FIELD)
+        return self.inputs.template(stage.stage.name, DEFAULT_TEMPLATE if name is None else str(name))
+
+    def copies(self, stage: StagePlan, index: int) -> bool:
+        """Return whether a task passes its parent's text on."""
+        return self.template(stage, index).mode == MODE_COPY
+
+    async def make(self, stage: StagePlan, index: int, stopping: Callable[[], bool]) -> Made:
+        """Make one task.
+
+        Args:
+            stage: The stage's plan.
+            index: The task's position in it.
+            stopping: Whether the run is being stopped: then no further try is begun.
+
+        Raises:
+            CallFailed: The call failed.
+            ModelUnavailable: The model cannot be asked at all.
+            InputError: The prompt cannot be rendered.
+            CorruptGeneration: The parent's text is damaged.
+            StorageFailed: The pool cannot be written.
+        """
+        if self.copies(stage, index):
+            return await self._copy(stage, index)
+        entry = self._entry(stage, index)
+        client = await self.clients.client(entry.model_id)
+        kept = await asyncio.to_thread(lambda: len(unacceptable(self.store, stage.stage, stage.gen_ids[index])))
+        limit = kept + entry.attempts if self.retry_exhausted and kept >= entry.attempts else entry.attempts
+        while kept < limit:
+            work = self._prepare(stage, index, entry, kept)
+            started = time.monotonic()
+            intent = await self.ledger.intend(stage.stage.name, work.gen_id, entry.model_id, work.worst_price)
+            self.books.called()
+            answer = await self._ask(client.complete(work.request), entry, intent)
+            seconds = time.monotonic() - started
+            reason, parsed = _judged(answer, work.template)
+            generation = self._generation(stage, index, work, answer, parsed, seconds)
+            outcome = await self._keep(generation, reason, intent, answer, entry)
+            if outcome.outcome is Outcome.COMMITTED:
+                return outcome
+            kept += 1
+            if stopping() or outcome.low_on_space:
+                break
+        return Made(Outcome.EXHAUSTED if kept >= limit else Outcome.LEFT, self.store.low_on_space)
+
+    def _entry(self, stage: StagePlan, index: int) -> ModelEntry:
+        model = self.plan.model_of(stage, index)
+        if model is None or model not in self.config.models:
+            known = nearest(model or "", self.config.models)
+            raise ModelUnavailable(f"the pool has no model named {model!r}", hint=known)
+        return self.config.models[model]
+
+    # -- what goes in ------------------------------------------------------------------------------
+
+    def _prepare(self, stage: StagePlan, index: int, entry: ModelEntry, kept: int) -> _Work:
+        """Render the prompt and collect everything that a call needs."""
+        template = self.template(stage, index)
+        context = self._context(stage, index)
+        prompt = self.inputs.renderer(stage.stage.name, template.template_id).render(context)
+        overrides: dict[str, Json] = {} if template.max_tokens is None else {"max_tokens": template.max_tokens}
+        parameters = {**entry.sampling, **overrides}
+        constraint = (
+            template.parser.constraint(template.scale) if template.parser.constraint and template.scale else None
+        )
+        gen_id = stage.gen_ids[index]
+        return _Work(
+            gen_id=gen_id,
+            template=template,
+            prompt=prompt,
+            request=Request(prompt, parameters, seed_of(gen_id, kept), constraint),
+            kept=kept,
+            entry=entry,
+            fingerprints={
+                **self._fingerprints(stage, index, template),
+                "model": self._digest(
+                    ("model", entry.model_id, str(overrides)), lambda: model_source(entry, overrides)
+                ),
+            },
+        )
+
+    def _fingerprints(self, stage: StagePlan, index: int, template: Template) -> dict[str, str]:
+        """Return the digests of what a task is made from; the texts behind them are kept as sources."""
+        inputs = self._inputs_digest(stage, index)
+        name = ("template", template.stage, template.template_id)
+        return {"template": self._digest(name, template.as_source), "inputs": inputs}
+
+    def _inputs_digest(self, stage: StagePlan, index: int) -> str:
+        source = stage.source_ids[stage.sources[index]]
+        if stage.stage.parent is None:
+            return self._digest(("inputs", source), lambda: self.inputs.context(self._combos[source]))
+        # not kept as a source: the parent's record has the same digest
+        return sha256(canonical_json({"parent": sha256(self._text(stage.stage.parent, source).encode())}))
+
+    def _digest(self, name: tuple[str, ...], source: Callable[[], dict[str, Any]]) -> str:
+        """Keep a source once a run; return its digest."""
+        if name not in self._digests:
+            self._digests[name] = self.store.put_source(canonical_json(source()))
+        return self._digests[name]
+
+    def _context(self, stage: StagePlan, index: int) -> dict[str, Any]:
+        """Return what a task's template is rendered with."""
+        values = dict(zip(stage.stage.fields[1:], stage.variant(index), strict=True))
+        known = {"replicate": values.pop("replicate"), "axes": values}
+        source = stage.source_ids[stage.sources[index]]
+        if stage.stage.parent is None:
+            return {**self.inputs.context(self._combos[source]), **known}
+        texts: dict[str, str] = {}
+        at, where = stage, index
+        while at.stage.parent is not None:
+            where = at.sources[where]
+            at = self.plan.stage(at.stage.parent)
+            texts[at.stage.name] = self._text(at.stage.name, at.gen_ids[where])
+        return {**child_context(texts, stage.stage.parent), **known}
+
+    def _read_text(self, stage: str, gen_id: str) -> str:
+        """Return the text of a committed generation, its identity and digest checked."""
+        return self.store.text(self.store.record(self.config.pipeline[stage], gen_id))
+
+    # -- what comes out ----------------------------------------------------------------------------
+
+    async def _ask(self, call: Any, entry: ModelEntry, intent: Intent) -> Completion:
+        """Await a call within its deadline; a failure is settled before it is raised."""
+        try:
+            async with asyncio.timeout(entry.timeout):
+                answer: Completion = await call
+                return answer
+        except TimeoutError:
+            await self._settle(intent, "unknown", {"reason": "deadline"})
+            raise CallFailed(f"{entry.model_id}: no answer within {entry.timeout:g} s", transient=True) from None
+        except GenpoolError as error:
+            await self._settle(intent, "failed", {"reason": error.message})
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._settle(intent, "unknown", {"reason": "given up"}))
+            raise
+
+    async def _settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
+        """Settle an intent; where the disk refuses, it stays open, which counts as spent."""
+        try:
+            await self.ledger.settle(intent, outcome, facts)
+        except StorageFailed:
+            self.store.low_on_space = True
+
+    def _generation(
+        self,
+        stage: StagePlan,
+        index: int,
+        work: _Work,
+        answer: Completion,
+        parsed: Parsed | None,
+        seconds: float,
+    ) -> Generation:
+        """Return the generation, or what there is of it, that an answer makes."""
+        texts = {"prompt": work.prompt.as_text(), "raw": answer.text}
+        if parsed is not None:
+            texts["parsed"] = parsed.text
+        call = Call(
+            provider=answer.provider,
+            model=work.entry.model,
+            model_returned=answer.model_returned,
+            parameters=answer.sent,
+            seed=work.request.seed,
+            finish_reason=answer.finish_reason,
+            usage=answer.usage,
+            seconds=seconds,
+            attempts_before=work.kept,
+            price=work.entry.price,
+        )
+        record = self._record(stage, index, work.fingerprints, texts, MODE_LLM, call, work.template.parser.name, parsed)
+        return Generation(record, texts)
+
+    def _record(
+        self,
+        stage: StagePlan,
+        index: int,
+        fingerprints: Mapping[str, str],
+        texts: Mapping[str, str],
+        mode: str,
+        call: Call | None = None,
+        parser: str | None = None,
+        parsed: Parsed | None = None,
+    ) -> Record:
+        return Record(
+            signature=stage.signature(index),
+            gen_id=stage.gen_ids[index],
+            origin_cohort_id=self.plan.cohort_id,
+            run_id=self.run_id,
+            created_at=utc_now(),
+            mode=mode,
+            fingerprints={**fingerprints, **{name: sha256(text.encode()) for name, text in texts.items()}},
+            call=call.as_json() if call else None,
+            parser=parser,
+            score=parsed.score if parsed else None,
+        )
+
+    async def _keep(
+        self,
+        generation: Generation,
+        reason: Reason | None,
+        intent: Intent,
+        answer: Completion,
+        entry: ModelEntry,
+    ) -> Made:
+        """Commit a generation or keep it as an attempt; settle the intent either way."""
+        usage = answer.usage
+        cost = entry.price.cost(usage.input_tokens or 0, usage.output_tokens or 0) if entry.price else None
+        if reason is None:
+            committed = await asyncio.to_thread(self.store.commit, generation)
+            reason = None if committed else BOUGHT_TWICE
+        else:
+            await asyncio.to_thread(self.store.keep_attempt, generation, reason)
+        facts: dict[str, Json] = {"cost": cost, **usage.as_json()}
+        if reason is not None:
+            facts["reason"] = reason.kind
+            self.books.attempted(reason)
+        self.books.answered(usage.input_tokens, usage.output_tokens, cost)
+        await self._settle(intent, "committed" if reason is None else "attempt", facts)
+        exists = reason is None or reason == BOUGHT_TWICE
+        return Made(Outcome.COMMITTED if exists else Outcome.LEFT, self.store.low_on_space)
+
+    async def _copy(self, stage: StagePlan, index: int) -> Made:
+        """Pass the parent's text on."""
+        assert stage.stage.parent is not None
+        text = self._text(stage.stage.parent, stage.source_ids[stage.sources[index]])
+        texts = {"parsed": text}
+        fingerprints = self._fingerprints(stage, index, self.template(stage, index))
+        record = self._record(stage, index, fingerprints, texts, MODE_COPY)
+        await asyncio.to_thread(self.store.commit, Generation(record, texts))
+        return Made(Outcome.COMMITTED, self.store.low_on_space)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Everything that one call needs."""
+
+    gen_id: str
+    template: Template
+    prompt: Prompt
+    request: Request
+    kept: int
+    entry: ModelEntry
+    fingerprints: Mapping[str, str]
+
+    @property
+    def worst_price(self) -> float | None:
+        """The most that the call can cost: a token is at least one byte, and the answer is bounded by max_tokens."""
+        limit = self.request.parameters.get("max_tokens")
+        if self.entry.price is None or not isinstance(limit, int):
+            return None
+        return self.entry.price.cost(len(self.prompt.as_text().encode()), limit)
+
+
+def seed_of(gen_id: str, attempt: int) -> int:
+    """Return the seed of a call: the first 31 bits of the id's hash, so that replicates differ and repeat.
+
+    Args:
+        gen_id: A deterministic id.
+        attempt: How many attempts were kept before; each counts the seed on, or a retry would repeat its failure.
+    """
+    return (int(gen_id.rpartition("_")[2][:8], 16) // 2 + attempt) % _SEED_RANGE
+
+
+def _judged(answer: Completion, template: Template) -> tuple[Reason | None, Parsed | None]:
+    """Return why an answer is not acceptable, or what the template's parser read."""
+    defect = answer.defect()
+    if defect is not None:
+        return defect, None
+    try:
+        parsed = template.parser.parse(answer.text, template.scale)
+    except ParseFailure as failure:
+        return Reason("unparseable", f"parser {template.parser.name}: {failure}"), None
+    return None, parsed
