@@ -37,6 +37,8 @@ class StageSelection:
     """How many tasks there are."""
     combos: tuple[Combo, ...] = ()
     """What a root stage starts from, in order."""
+    copies: frozenset[int] = frozenset()
+    """The variants, by position, that pass their parent's text on: no model is called for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,7 @@ def compile_spec(spec: CohortSpec, template: Callable[[str, str], Template]) -> 
             named = ", ".join(sorted(copies[stage.name]))
             notes.append(f"{stage.name}: {named} copies, so it has one replicate, not {chosen.replicates}")
     _check_count(spec.cohort_id, counts)
-    stages = tuple(
-        StageSelection(
-            chosen.stage,
-            _variants(chosen, copies[chosen.stage.name]),
-            counts[chosen.stage.name],
-            chosen.combos,
-        )
-        for chosen in spec.stages
-    )
+    stages = tuple(_selection(chosen, copies[chosen.stage.name], counts[chosen.stage.name]) for chosen in spec.stages)
     return Selection(stages, tuple(notes))
 
 
@@ -117,12 +111,16 @@ def _variant_count(chosen: StageSpec, copies: AbstractSet[str]) -> int:
     return others * (made * chosen.replicates + len(copies))
 
 
-def _variants(chosen: StageSpec, copies: AbstractSet[str]) -> tuple[Variant, ...]:
+def _selection(chosen: StageSpec, copies: AbstractSet[str], count: int) -> StageSelection:
     """Return a stage's variants: axes in the order of the stage, replicates innermost."""
     stage = chosen.stage
     template_at = stage.axes.index(TEMPLATE_FIELD) if TEMPLATE_FIELD in stage.axes else None
-    found: list[Variant] = []
+    variants: list[Variant] = []
+    copying: set[int] = set()
     for levels in product(*(chosen.levels[field] for field in stage.axes)):
-        copy = template_at is not None and levels[template_at] in copies
-        found.extend((*levels, slot) for slot in range(1, 2 if copy else chosen.replicates + 1))
-    return tuple(found)
+        if template_at is not None and levels[template_at] in copies:
+            copying.add(len(variants))
+            variants.append((*levels, 1))
+        else:
+            variants.extend((*levels, slot) for slot in range(1, chosen.replicates + 1))
+    return StageSelection(stage, tuple(variants), count, chosen.combos, frozenset(copying))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -22,7 +22,7 @@ from genpool.locks import cohort_lock, file_lock
 from genpool.signatures import reference_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from genpool.canonical import Json
     from genpool.inputs import Inputs
@@ -40,6 +40,8 @@ class Member:
 
     stage: str
     gen_id: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The signature's fields, as far as the membership has them."""
 
 
 def membership_bytes(plan: Plan) -> bytes:
@@ -161,7 +163,9 @@ def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> l
         if wrong or row["stage"] not in pipeline:
             said = f"gen_id {row['gen_id']!r} {wrong}" if wrong else f"no stage is named {row['stage']!r}"
             raise CorruptFile(f"{path}:{reader.line_num}: {said}", hint="`genpool run` writes it anew")
-        members.append(Member(row["stage"], row["gen_id"]))
+        known = pipeline[row["stage"]].fields
+        fields = {name: value for name, value in row.items() if name in known and value}
+        members.append(Member(row["stage"], row["gen_id"], fields))
     return members
 
 

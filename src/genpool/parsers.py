@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Scale = tuple[float, float]
 """The least and the most that a rubric's score can be."""
 
+_FENCE: Final = "```"
 _MOST_STEPS: Final = 100
 _REASON_LENGTH: Final = 160  # characters: one sentence, and a small model does not run on
 
@@ -82,10 +83,10 @@ def _score_line(raw: str, scale: Scale | None) -> Parsed:
 
 def _json_score(raw: str, scale: Scale | None) -> Parsed:
     """Read one JSON object with `score` and, where the judge gave one, `reason`."""
-    body = raw.strip()
-    fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", body, re.DOTALL)
     try:
-        value = json.loads(fenced[1] if fenced else body)
+        value = json.loads(_unfenced(raw.strip()))
+    except RecursionError:
+        raise ParseFailure("the answer is not JSON that can be read: nested too deeply") from None
     except ValueError as error:
         raise ParseFailure(f"the answer is not JSON: {error}") from None
     if not isinstance(value, dict) or "score" not in value:
@@ -94,9 +95,18 @@ def _json_score(raw: str, scale: Scale | None) -> Parsed:
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise ParseFailure(f"score is {json.dumps(score)}, not a number")
     reason = value.get("reason")
-    checked = _checked(float(score), scale)
+    checked = _checked(score, scale)
     said = f"{reason.strip()}\n" if isinstance(reason, str) and reason.strip() else ""
+    if any("\ud800" <= char <= "\udfff" for char in said):
+        raise ParseFailure("the reason holds half a character (a lone surrogate), which no file can hold")
     return Parsed(f"{said}SCORE: {checked.value:g}", checked)
+
+
+def _unfenced(body: str) -> str:
+    """Return what stands in a fenced code block, or the whole where there is no fence."""
+    if len(body) < 2 * len(_FENCE) or not (body.startswith(_FENCE) and body.endswith(_FENCE)):
+        return body
+    return body.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("json")
 
 
 def _checked(value: float, scale: Scale | None) -> Score:
@@ -105,8 +115,16 @@ def _checked(value: float, scale: Scale | None) -> Score:
         raise ParseFailure("the template names no scale")
     least, most = scale
     if not least <= value <= most:  # NaN fails too
-        raise ParseFailure(f"the score {value:g} is off the scale from {least:g} to {most:g}")
-    return Score(value, least, most)
+        raise ParseFailure(f"the score {_short(value)} is off the scale from {least:g} to {most:g}")
+    return Score(float(value), least, most)
+
+
+def _short(value: float) -> str:
+    """Return a number for a message; a whole one can be too large to be a float."""
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return "(a whole number of hundreds of digits)"
 
 
 def _whole(scale: Scale) -> bool:

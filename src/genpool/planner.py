@@ -14,17 +14,15 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from genpool.gen_ids import ids_below
-from genpool.records import MODE_COPY
 from genpool.signatures import FieldValue, Signature
-from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage
+from genpool.stages import MODEL_FIELD, Pipeline, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
-    from genpool.prompts import Template
     from genpool.store import GenerationStore
 
 
@@ -41,6 +39,9 @@ class State(IntEnum):
     """Its attempts reached the model's limit; only `--retry-exhausted` pays again."""
     BLOCKED = 4
     """It cannot be made: a task above it is exhausted."""
+
+
+_TO_MAKE = frozenset({State.MINT, State.INCOMPLETE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class StagePlan:
     """A `State` each."""
     source_ids: Sequence[str]
     """The ids that sources stand for."""
+    copying: frozenset[int] = frozenset()
+    """The choices, by position, that copy."""
 
     def __len__(self) -> int:
         return len(self.gen_ids)
@@ -97,6 +100,14 @@ class StagePlan:
             return self.source_ids[self.sources[index]]
         fields = self.stage.fields
         return self.variant(index)[fields.index(field) - 1] if field in fields else None
+
+    def copies(self, index: int) -> bool:
+        """Return whether a task passes its parent's text on, so that no model is called."""
+        return self.variants[index] in self.copying
+
+    def to_make(self) -> list[int]:
+        """Return the positions of the tasks that a run would make."""
+        return [index for index, state in enumerate(self.states) if state in _TO_MAKE]
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
@@ -152,7 +163,7 @@ class Plan:
     @property
     def to_make(self) -> int:
         """How many generations a run would make."""
-        return sum(stage.counts()[State.MINT] + stage.counts()[State.INCOMPLETE] for stage in self.stages)
+        return sum(len(stage.to_make()) for stage in self.stages)
 
 
 def make_plan(
@@ -160,7 +171,6 @@ def make_plan(
     selection: Selection,
     config: PoolConfig,
     store: GenerationStore,
-    template: Callable[[str, str], Template],
     *,
     retry_exhausted: bool = False,
 ) -> Plan:
@@ -171,7 +181,6 @@ def make_plan(
         selection: What the cohort selects.
         config: The pool's configuration: salt, models' limits of attempts.
         store: What exists.
-        template: Stage and template id to the template.
         retry_exhausted: Whether exhausted tasks are planned to be tried again.
 
     Raises:
@@ -186,7 +195,7 @@ def make_plan(
     made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, selection.notes)
     if not retry_exhausted:
         for plan in made.stages:
-            _mark_exhausted(made, plan, config, store, template)
+            _mark_exhausted(made, plan, config, store)
     return made
 
 
@@ -207,28 +216,21 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, stor
         for index, gen_id in enumerate(gen_ids):
             if gen_id in broken:
                 states[index] = State.INCOMPLETE
-    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids)
+    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids, chosen.copies)
 
 
-def _mark_exhausted(
-    plan: Plan,
-    stage_plan: StagePlan,
-    config: PoolConfig,
-    store: GenerationStore,
-    template: Callable[[str, str], Template],
-) -> None:
+def _mark_exhausted(plan: Plan, stage_plan: StagePlan, config: PoolConfig, store: GenerationStore) -> None:
     """Mark the tasks whose attempts reached the limit, and those that wait for one of these in vain."""
     attempted = store.attempted(stage_plan.stage)
     parent = plan.stage(stage_plan.stage.parent) if stage_plan.stage.parent else None
     stuck = {State.EXHAUSTED, State.BLOCKED}
     if not attempted and (parent is None or not stuck & set(parent.states)):
         return
-    for index, gen_id in enumerate(stage_plan.gen_ids):
-        if stage_plan.states[index] not in {State.MINT, State.INCOMPLETE}:
-            continue
+    for index in stage_plan.to_make():
+        gen_id = stage_plan.gen_ids[index]
         if parent is not None and parent.states[stage_plan.sources[index]] in stuck:
             stage_plan.states[index] = State.BLOCKED
-        elif gen_id in attempted and not _is_copy(stage_plan, index, template):
+        elif gen_id in attempted and not stage_plan.copies(index):
             model = config.models.get(plan.model_of(stage_plan, index) or "")
             if model and len(unacceptable(store, stage_plan.stage, gen_id)) >= model.attempts:
                 stage_plan.states[index] = State.EXHAUSTED
@@ -238,8 +240,3 @@ def unacceptable(store: GenerationStore, stage: Stage, gen_id: str) -> list[str]
     """Return the reasons of a task's attempts that count towards its model's limit."""
     counted = {"truncated", "empty", "refused", "unparseable", "no_end"}
     return [attempt.reason.kind for attempt in store.attempts(stage, gen_id) if attempt.reason.kind in counted]
-
-
-def _is_copy(plan: StagePlan, index: int, template: Callable[[str, str], Template]) -> bool:
-    name = plan.value(index, TEMPLATE_FIELD)
-    return name is not None and template(plan.stage.name, str(name)).mode == MODE_COPY

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from genpool.runner import Runner, RunReport, Watcher
     from genpool.signatures import FieldValue
     from genpool.stages import Stage
+    from genpool.store import Attempt
 
 POOL_FILE: Final = "pool.yaml"
 ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
@@ -176,14 +177,7 @@ class Pool:
     def _plan(self, spec: CohortSpec, *, retry_exhausted: bool) -> Plan:
         selection = compile_spec(spec, self.inputs.template)
         self._try_templates(selection)
-        return make_plan(
-            spec.cohort_id,
-            selection,
-            self.config,
-            self.store,
-            self.inputs.template,
-            retry_exhausted=retry_exhausted,
-        )
+        return make_plan(spec.cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
 
     def _try_templates(self, selection: Selection) -> None:
         """Render every template once, so that what cannot be rendered is known before a call is paid for."""
@@ -285,6 +279,14 @@ class Pool:
             NotFound: There is none, or more than one.
         """
         return find_generation(self.config.pipeline, self.store, gen_id)
+
+    def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
+        """Return stage, id and attempts of a task by its id or the beginning of it, or None where none were kept."""
+        for stage in self.config.pipeline:
+            for found in sorted(self.store.attempted(stage)):
+                if gen_id and found.startswith(gen_id):
+                    return stage, found, self.store.attempts(stage, found)
+        return None
 
 
 class _OpenWriter:

@@ -16,6 +16,7 @@ from genpool.canonical import Json, canonical_json, sha256
 from genpool.errors import CorruptGeneration, InvalidSignature, UnsupportedFormat
 from genpool.gen_ids import SCHEME, gen_id
 from genpool.signatures import Signature
+from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -244,9 +245,9 @@ def _check_format(value: Mapping[str, Json], where: str) -> None:
     known = FORMAT.partition("/")
     name, _, version = str(value.get("format", FORMAT)).partition("/")
     scheme = value.get("id_scheme", SCHEME)
-    if name == known[0] and version.isdigit() and int(version) > int(known[2]):
+    if name == known[0] and is_version(version) and int(version) > int(known[2]):
         raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({FORMAT})")
-    if name != known[0] or not version.isdigit():
+    if name != known[0] or not is_version(version):
         raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {FORMAT}", hint=_DAMAGED)
     if scheme != SCHEME:
         raise UnsupportedFormat(f"{where}: id scheme {scheme!r} is not known to this genpool ({SCHEME})")
@@ -256,7 +257,7 @@ def _check_seal(value: Mapping[str, Json], where: str) -> None:
     rest = {key: item for key, item in value.items() if key != "self"}
     try:
         digest = sha256(canonical_json(rest))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptGeneration(f"{where}: {error}", hint=_DAMAGED) from None
     if value.get("self") != digest:
         raise CorruptGeneration(f"{where}: the record does not have the digest that it states", hint=_DAMAGED)

@@ -161,8 +161,8 @@ class Runner:
             What was done. A run that could not go on says why in `stopped_by`.
         """
         for at, stage in enumerate(self.plan.stages):
-            for index in range(len(stage)):
-                if _to_make(stage, index) and self._parent_exists(at, index):
+            for index in stage.to_make():
+                if self._parent_exists(at, index):
                     self._enqueue(at, index)
         if self._open:
             try:
@@ -183,8 +183,7 @@ class Runner:
 
     def _enqueue(self, at: int, index: int) -> None:
         stage = self.plan.stages[at]
-        copies = self._writer.copies(stage, index)
-        model = _COPY_LANE if copies else self.plan.model_of(stage, index) or _COPY_LANE
+        model = _COPY_LANE if stage.copies(index) else self.plan.model_of(stage, index) or _COPY_LANE
         if model not in self._lanes:
             self._lanes[model] = _Lane()
             count = self._concurrency.get(model, _COPY_WORKERS)
@@ -293,17 +292,12 @@ def new_report(run_id: str, plan: Plan) -> RunReport:
     return RunReport(run_id, plan.cohort_id, stages)
 
 
-def _to_make(stage: StagePlan, index: int) -> bool:
-    return stage.states[index] in {State.MINT, State.INCOMPLETE}
-
-
 def _children(plan: Plan, at: int) -> Mapping[int, list[tuple[int, int]]]:
     """Return, for every task of a stage, the tasks to make directly below it."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     name = plan.stages[at].stage.name
     for child_at, child in enumerate(plan.stages):
         if child.stage.parent == name:
-            for index in range(len(child)):
-                if _to_make(child, index):
-                    found[child.sources[index]].append((child_at, index))
+            for index in child.to_make():
+                found[child.sources[index]].append((child_at, index))
     return found

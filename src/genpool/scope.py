@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from genpool.layout import PoolLayout
     from genpool.records import Record
+    from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
     from genpool.store import GenerationStore
 
@@ -38,6 +39,8 @@ class MemberState:
     """`own` (this cohort's run made it), `reused` (another's), or `missing`."""
     record: Record | None
     """Its record; None where it is missing."""
+    fields: Mapping[str, FieldValue]
+    """Its signature's fields: from the record, or where it is missing from the membership."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,22 @@ class StageCounts:
     missing: int = 0
     attempts: int = 0
     """Attempts kept at missing members: output that was paid for and is not acceptable."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanScore:
+    """The mean of some judgements by one rubric."""
+
+    judged: str
+    """The templates of what was judged, nearest the root first."""
+    rubric: str
+    """The judging template."""
+    least: float
+    """The least score of the rubric's scale."""
+    most: float
+    """The most."""
+    mean: float
+    judgements: int
 
 
 class CohortScope:
@@ -104,10 +123,10 @@ class CohortScope:
 
     def _state(self, member: Member) -> MemberState:
         if member.gen_id not in self._present[member.stage]:
-            return MemberState(member.stage, member.gen_id, MISSING, None)
+            return MemberState(member.stage, member.gen_id, MISSING, None, member.fields)
         record = self._record(self._pipeline[member.stage], member.gen_id)
         state = OWN if record.origin_cohort_id == self.cohort_id else REUSED
-        return MemberState(member.stage, member.gen_id, state, record)
+        return MemberState(member.stage, member.gen_id, state, record, record.signature.as_dict())
 
     def _record(self, stage: Stage, gen_id: str) -> Record:
         try:
@@ -131,20 +150,23 @@ class CohortScope:
                 counts.attempts += len(unacceptable(self._store, self._pipeline[member.stage], member.gen_id))
         return found
 
-    def mean_scores(self) -> dict[tuple[str, str], tuple[float, int]]:
-        """Return the mean score and the number of judgements, by rubric and template.
+    def mean_scores(self) -> list[MeanScore]:
+        """Return the mean score of every rubric for every chain of templates that it judged.
 
-        The key is the judging template and the templates above it, nearest the root first, joined by ` → `.
-        Scores are normalised to 0..1 only where nobody asked: here each is on its rubric's own scale.
+        Scores stay on their rubric's own scale; judgements on different scales are not mixed.
+
+        Raises:
+            CorruptGeneration: A member's record, or one above it, is damaged.
         """
-        sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+        values: dict[tuple[str, str, float, float], list[float]] = defaultdict(list)
         for member in self.members():
             if member.record is None or member.record.score is None:
                 continue
+            score = member.record.score
             rubric = str(member.record.signature.get(TEMPLATE_FIELD) or member.stage)
             above = [str(one.signature.get(TEMPLATE_FIELD) or one.stage.name) for one in self.ancestors(member.record)]
-            sums[rubric, " → ".join(reversed(above))].append(member.record.score.value)
-        return {key: (sum(values) / len(values), len(values)) for key, values in sorted(sums.items())}
+            values[" → ".join(reversed(above)), rubric, score.min, score.max].append(score.value)
+        return [MeanScore(*key, sum(scores) / len(scores), len(scores)) for key, scores in sorted(values.items())]
 
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""

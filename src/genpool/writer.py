@@ -107,10 +107,6 @@ class TaskWriter:
         name = stage.value(index, TEMPLATE_FIELD)
         return self.inputs.template(stage.stage.name, DEFAULT_TEMPLATE if name is None else str(name))
 
-    def copies(self, stage: StagePlan, index: int) -> bool:
-        """Return whether a task passes its parent's text on."""
-        return self.template(stage, index).mode == MODE_COPY
-
     async def make(self, stage: StagePlan, index: int, stopping: Callable[[], bool]) -> Made:
         """Make one task.
 
@@ -126,7 +122,7 @@ class TaskWriter:
             CorruptGeneration: The parent's text is damaged.
             StorageFailed: The pool cannot be written.
         """
-        if self.copies(stage, index):
+        if stage.copies(index):
             return await self._copy(stage, index)
         entry = self._entry(stage, index)
         client = await self.clients.client(entry.model_id)

@@ -26,6 +26,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 32
 """The deepest nesting that is read."""
 
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -137,6 +138,9 @@ class Problems:
         if not isinstance(node, Scalar):
             self.add(f"{what}: {key} must be text", node.line)
             return None
+        if node.text and node.is_null:
+            self.add(f"{what}: {key} is {node.text}, which is no text", node.line, "leave the key out, or quote the value")
+            return None
         return node.text
 
     def whole_number(self, table: Table, key: str, what: str, least: int = 1) -> int | None:
@@ -213,12 +217,17 @@ def check_format(table: Table, expected: str, problems: Problems) -> None:
     typed, _, typed_version = node.text.partition("/")
     if node.text == expected:
         return
-    if typed == name and typed_version.isdigit() and int(typed_version) > int(version):
+    if typed == name and is_version(typed_version) and int(typed_version) > int(version):
         raise UnsupportedFormat(
             f"{problems.file}: format {node.text} is newer than this genpool reads ({expected})",
             hint="use a newer genpool for this pool; nothing was changed",
         )
     problems.add(f"format is {node.text!r}", node.line, f"it must be {expected}")
+
+
+def is_version(text: str) -> bool:
+    """Return whether a text is the major version of a format: a whole number from 1."""
+    return _VERSION.fullmatch(text) is not None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,79 @@
+"""`genpool id`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from genpool.stages import Pipeline
+
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+
+
+@click.command("id")
+@click.argument("stage")
+@click.argument("fields", nargs=-1, metavar="FIELD=VALUE...")
+@click.option("--explain", is_flag=True, help="Also print the text whose SHA-256 is the id.")
+@click.option("--salt", help="The salt, instead of the pool's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def command(
+    root: str | None, stage: str, fields: tuple[str, ...], *, explain: bool, salt: str | None, as_json: bool
+) -> None:
+    """Print the id of a task.
+
+    STAGE and the FIELDs are the task's signature, for instance: genpool id draft combo_id=combo-1
+    template_id=creative-v2 llm_model_id=smollm2-135m replicate=1
+
+    In a pool its pipeline and salt are used, elsewhere the default pipeline without a salt. Nothing is
+    read or written: an id needs no store.
+    """
+    from genpool.gen_ids import SCHEME, canonical_text, gen_id
+    from genpool.signatures import Signature
+
+    pipeline, pool_salt = _pipeline(root)
+    used_salt = pool_salt if salt is None else salt
+    signature = Signature.of(pipeline[stage], dict(_field(field) for field in fields))
+    made = gen_id(signature, used_salt)
+    if as_json:
+        from genpool.cli.output import print_json
+
+        print_json(
+            {
+                "gen_id": made,
+                "id_scheme": SCHEME,
+                "stage": stage,
+                "signature": signature.as_dict(),
+                "canonical": canonical_text(signature, used_salt),
+            }
+        )
+        return
+    print(made)
+    if explain:
+        print(canonical_text(signature, used_salt))
+
+
+def _pipeline(root: str | None) -> tuple[Pipeline, str]:
+    """Return the pipeline and salt of the pool at hand, else the default ones."""
+    from genpool.errors import NotAPool
+    from genpool.pool import Pool
+    from genpool.stages import DEFAULT_PIPELINE
+
+    try:
+        config = Pool.find(root).config
+    except NotAPool:
+        if root:
+            raise
+        return DEFAULT_PIPELINE, ""
+    return config.pipeline, config.salt
+
+
+def _field(typed: str) -> tuple[str, str | int]:
+    """Return a field and its value as typed; a replicate that is a number is one."""
+    name, equals, value = typed.partition("=")
+    if not equals:
+        raise click.UsageError(f"{typed!r} is not FIELD=VALUE", click.get_current_context())
+    return name, int(value) if name == "replicate" and _WHOLE.fullmatch(value) and len(value) < 20 else value

@@ -1,0 +1,155 @@
+"""The command `genpool`: which verbs there are, and the boundary at which every error becomes a message.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted. A verb's module is imported when
+the verb is called, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from genpool import __version__
+from genpool.errors import GenpoolError, InputError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS: Final = {
+    "init": "Make a new pool.",
+    "id": "Print the id of a task.",
+    "plan": "Say what a run would make, without making it.",
+    "run": "Make what a cohort lacks.",
+    "status": "Say how cohorts stand.",
+    "ls": "List cohorts, or the generations of one.",
+    "show": "Show one generation: its texts and what led to them.",
+    "models": "List models, and fetch the weights of embedded ones.",
+}
+"""Every verb and its first line of help, in the order in which a newcomer needs them."""
+
+INTERRUPTED: Final = 130
+
+
+class Verbs(click.Group):
+    """The group of all verbs; each is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs' names."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb, or fail with the nearest name."""
+        if cmd_name not in VERBS:
+            raise click.UsageError(f"no command is named {cmd_name!r}; {nearest(cmd_name, VERBS)}", ctx)
+        command: click.Command = importlib.import_module(f"genpool.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--pool", "-C", metavar="DIR", help="The pool; else GENPOOL_POOL, else the nearest at or above here.")
+@click.version_option(__version__, "--version", "-V", prog_name="genpool")
+@click.pass_context
+def cli(ctx: click.Context, pool: str | None) -> None:
+    """Factorial experiments with language models, reused by what they are.
+
+    A generation's id is a function of its task, so a cohort is a selection from one pool: what exists is
+    reused, whoever made it, and only what is missing is made.
+
+    Start with: genpool init my-pool --example
+    """
+    ctx.obj = pool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Never a traceback: see `GENPOOL_TRACEBACK`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=words, prog_name="genpool", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_pipe()
+        return 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # the boundary
+        if os.environ.get("GENPOOL_TRACEBACK"):
+            raise
+        return _tell(error, as_json="--json" in words)
+    return code if isinstance(code, int) else 0
+
+
+def _leave_pipe() -> None:
+    """Give up writing: whoever read our output has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(error: Exception, *, as_json: bool) -> int:
+    """Print an error for a person or a machine; return its exit code."""
+    if isinstance(error, click.ClickException):
+        ours: GenpoolError = _UsageMessage(error)
+    elif isinstance(error, GenpoolError):
+        ours = error
+    else:
+        ours = GenpoolError(
+            f"{type(error).__name__}: {error}",
+            hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
+        )
+    if as_json:
+        import json
+
+        print(json.dumps({"error": ours.as_json()}, indent=2, ensure_ascii=False))
+        return ours.exit_code
+    _print_error(ours)
+    return ours.exit_code
+
+
+def _print_error(error: GenpoolError) -> None:
+    from genpool.cli.output import shown
+
+    label, hint_label = ("\033[1;31merror:\033[0m", "\033[1;36mhint:\033[0m") if _colours() else ("error:", "hint:")
+    print(f"{label} {shown(error.message)}", file=sys.stderr)
+    for problem in error.problems if isinstance(error, InputError) else ():
+        print(f"  {shown(str(problem))}", file=sys.stderr)
+        if problem.hint:
+            print(f"    {hint_label} {shown(problem.hint)}", file=sys.stderr)
+    if error.hint:
+        print(f"{hint_label} {shown(error.hint)}", file=sys.stderr)
+
+
+def _colours() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _UsageMessage(GenpoolError):
+    """What click says of a wrong call."""
+
+    kind = "usage"
+    exit_code = 2
+
+    def __init__(self, error: click.ClickException) -> None:
+        context = getattr(error, "ctx", None)
+        hint = f"`{context.command_path} --help` shows how to call it" if context else None
+        super().__init__(error.format_message().rstrip("."), hint=hint)
+
+
+def run() -> None:
+    """Run the command line and exit."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,107 @@
+"""`genpool plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from genpool.planner import Plan, StagePlan
+
+
+@click.command("plan")
+@click.argument("cohort")
+@click.option("--tasks", is_flag=True, help="List every task: its state, id and signature, one JSON object a line.")
+@click.option("--retry-exhausted", is_flag=True, help="Count exhausted tasks as to be tried again.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool, as_json: bool) -> None:
+    """Say what a run would make, without making it.
+
+    Reads the spec of COHORT, the templates and what exists. Calls no model and writes nothing.
+    """
+    from genpool.cli.output import print_json
+    from genpool.pool import Pool
+
+    plan = Pool.find(root).plan(cohort, retry_exhausted=retry_exhausted)
+    if tasks:
+        print_tasks(plan)
+    elif as_json:
+        print_json(plan_document(plan))
+    else:
+        print_plan(plan)
+
+
+def stage_row(stage: StagePlan) -> dict[str, int]:
+    """Return the counts of one stage of a plan, by column."""
+    from genpool.planner import State
+
+    counts = stage.counts()
+    to_make = stage.to_make()
+    return {
+        "wanted": len(stage),
+        "reused": counts[State.REUSE],
+        "to make": len(to_make),
+        "calls": sum(not stage.copies(index) for index in to_make),
+        "incomplete": counts[State.INCOMPLETE],
+        "exhausted": counts[State.EXHAUSTED],
+        "blocked": counts[State.BLOCKED],
+    }
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return a plan's counts as one JSON document."""
+    rows = {stage.stage.name: stage_row(stage) for stage in plan.stages}
+    as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
+    totals = {key: sum(row[key] for row in as_keys.values()) for key in next(iter(as_keys.values()), {})}
+    return {
+        "format": "genpool.plan/1",
+        "cohort_id": plan.cohort_id,
+        "stages": as_keys,
+        "total": totals,
+        "notes": list(plan.notes),
+    }
+
+
+def print_plan(plan: Plan) -> None:
+    """Print a plan's counts as a table, and in a sentence what they mean."""
+    from genpool.cli.output import console, counted, many, table
+
+    rows = {stage.stage.name: stage_row(stage) for stage in plan.stages}
+    columns = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
+    names = counted(columns, ("wanted", "reused", "to make", "calls"))
+    lines: list[list[object]] = [[stage, *(row[name] for name in names)] for stage, row in rows.items()]
+    lines.append(["total", *(sum(columns[name]) for name in names)])
+    out = console()
+    out.print(f"cohort {plan.cohort_id}\n")
+    out.print(table(["stage", *names], lines, right=names))
+    out.print()
+    for note in plan.notes:
+        out.print(f"note: {note}")
+    to_make, calls = sum(columns["to make"]), sum(columns["calls"])
+    if to_make:
+        out.print(f"{many(calls, 'call')} to make {many(to_make, 'generation')}: genpool run {plan.cohort_id}")
+    elif plan.missing:
+        out.print(
+            f"nothing can be made: {many(plan.missing, 'task')} exhausted or below one that is; "
+            "--retry-exhausted tries again"
+        )
+    else:
+        out.print("everything exists: a run would make 0 calls")
+
+
+def print_tasks(plan: Plan) -> None:
+    """Print every task of a plan, one JSON object a line."""
+    import sys
+
+    import orjson
+
+    for task in plan.tasks():
+        line = {
+            "state": task.state.name.lower(),
+            "stage": task.stage.name,
+            "gen_id": task.gen_id,
+            **task.signature.as_dict(),
+        }
+        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")

@@ -1,0 +1,179 @@
+"""`genpool run`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genpool.cli.main import INTERRUPTED
+
+if TYPE_CHECKING:
+    from genpool.pool import Pool
+    from genpool.runner import Runner, RunReport, Watcher
+
+INCOMPLETE = 3
+
+
+@click.command("run")
+@click.argument("cohort")
+@click.option("--retry-exhausted", is_flag=True, help="Try tasks again whose attempts reached their model's limit.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing before.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.pass_obj
+def command(root: str | None, cohort: str, *, retry_exhausted: bool, as_json: bool, quiet: bool) -> int:
+    """Make what a cohort lacks.
+
+    What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
+    first Ctrl-C lets running calls finish, the second gives them up.
+
+    Exit codes: 0 every task has its generation, 1 error, 3 some have not, 130 interrupted.
+    """
+    from genpool.cli.live import watched
+    from genpool.cli.output import print_json
+    from genpool.pool import Pool
+
+    pool = Pool.find(root)
+    with watched(quiet=quiet or as_json) as watch:
+        report = _carried_out(pool, cohort, watch, retry_exhausted=retry_exhausted)
+    if as_json:
+        print_json(run_document(report))
+    else:
+        print_report(pool, report)
+    return _exit_code(report)
+
+
+def _carried_out(pool: Pool, cohort: str, watch: Watcher, *, retry_exhausted: bool) -> RunReport:
+    """Run the cohort with Ctrl-C in our hands."""
+    import asyncio
+
+    async def carried_out() -> RunReport:
+        loop = asyncio.get_running_loop()
+
+        def started(runner: Runner) -> None:
+            watch(runner.report)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, _interrupt, runner)
+
+        return await pool.arun(cohort, watch=watch, started=started, retry_exhausted=retry_exhausted)
+
+    return asyncio.run(carried_out())
+
+
+def _interrupt(runner: Runner) -> None:
+    """Let running calls finish at the first signal; give them up at the second."""
+    if not runner.report.interrupted:
+        runner.drain()
+        print(
+            "\nstopping when the running calls have finished; Ctrl-C again gives them up", file=sys.stderr, flush=True
+        )
+    else:
+        print("\ngiving the running calls up", file=sys.stderr, flush=True)
+        runner.abort()
+
+
+def _exit_code(report: RunReport) -> int:
+    if report.interrupted:
+        return INTERRUPTED
+    if report.stopped_by is not None:
+        return report.stopped_by.exit_code
+    return 0 if report.complete else INCOMPLETE
+
+
+def run_document(report: RunReport) -> dict[str, Any]:
+    """Return what a run did as one JSON document."""
+    from dataclasses import asdict
+
+    return {
+        "format": "genpool.run/1",
+        "cohort_id": report.cohort_id,
+        "run_id": report.run_id,
+        "complete": report.complete,
+        "interrupted": report.interrupted,
+        "stages": {name: {**asdict(tally), "left": tally.left} for name, tally in report.stages.items()},
+        "calls": report.calls,
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "cost": report.cost,
+        "attempts": report.attempts,
+        "failures": [asdict(failure) for failure in report.failures],
+        "stopped_by": report.stopped_by.as_json() if report.stopped_by else None,
+    }
+
+
+def print_report(pool: Pool, report: RunReport) -> None:
+    """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
+    from genpool.cli.output import console, counted, many, table
+
+    out = console()
+    names = ("wanted", "reused", "made", "failed", "exhausted", "blocked", "left")
+    columns = {name: [getattr(tally, name) for tally in report.stages.values()] for name in names}
+    shown_names = counted(columns, ("wanted", "reused", "made"))
+    lines: list[list[object]] = [
+        [stage, *(columns[name][index] for name in shown_names)] for index, stage in enumerate(report.stages)
+    ]
+    lines.append(["total", *(sum(columns[name]) for name in shown_names)])
+    out.print(f"\ncohort {report.cohort_id}\n")
+    out.print(table(["stage", *shown_names], lines, right=shown_names))
+    cost = "" if report.cost is None else f", cost {report.cost:.4f}"
+    used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{cost})" if report.calls else ""
+    out.print(f"\n{many(report.calls, 'call')}{used}")
+    _print_troubles(report)
+    _print_scores(pool, report)
+    out.print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt", soft_wrap=True)
+    _print_next(report)
+
+
+def _print_troubles(report: RunReport) -> None:
+    """Print what was kept as attempts, and why tasks failed, the same reason once."""
+    from genpool.cli.output import console, many, shown
+
+    out = console()
+    if report.attempts:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.attempts.items()))
+        out.print(f"{many(sum(report.attempts.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
+    reasons: dict[str, list[str]] = {}
+    for failure in report.failures:
+        reasons.setdefault(failure.message, []).append(failure.gen_id)
+    hints = {failure.message: failure.hint for failure in report.failures}
+    for message, gen_ids in reasons.items():
+        out.print(
+            f"{many(len(gen_ids), 'task')} failed ({gen_ids[0]}{', …' if len(gen_ids) > 1 else ''}): {shown(message)}"
+        )
+        if hints[message]:
+            out.print(f"  hint: {shown(hints[message] or '')}")
+    if report.stopped_by is not None:
+        out.print(f"the run stopped: {shown(report.stopped_by.message)}")
+        if report.stopped_by.hint:
+            out.print(f"  hint: {shown(report.stopped_by.hint)}")
+
+
+def _print_scores(pool: Pool, report: RunReport) -> None:
+    """Print the mean score by rubric and by the templates of what was judged."""
+    from genpool.cli.output import console, table
+
+    scores = pool.scope(report.cohort_id).mean_scores()
+    if not scores:
+        return
+    lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
+    out = console()
+    out.print("\nmean score by template\n")
+    out.print(table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"]))
+    out.print()
+
+
+def _print_next(report: RunReport) -> None:
+    """Print how to go on."""
+    again = f"genpool run {report.cohort_id}"
+    if report.complete:
+        return
+    left = sum(tally.wanted - tally.reused - tally.made for tally in report.stages.values())
+    exhausted = sum(tally.exhausted for tally in report.stages.values())
+    if report.interrupted:
+        print(f"interrupted; {left} tasks are left: {again}", file=sys.stderr)
+    elif exhausted:
+        print(f"incomplete: {left} tasks lack a generation, {exhausted} of them exhausted; {again} --retry-exhausted")
+    else:
+        print(f"incomplete: {left} tasks lack a generation; {again} tries these again")
