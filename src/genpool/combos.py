@@ -260,7 +260,7 @@ def read_concept(layout: PoolLayout, concept_id: str) -> Concept:
         )
     check_spelling(concept_id, names, "concepts")
     problems = Problems(str(path))
-    table = problems.table(read_yaml(read_text(path), problems), "a concept")
+    table = problems.table(read_yaml(read_text(path, layout.root), problems), "a concept")
     levels: dict[str, str] = {}
     name = None
     if table is not None:
@@ -279,14 +279,20 @@ def read_concept(layout: PoolLayout, concept_id: str) -> Concept:
     return Concept(concept_id, name or concept_id, levels)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, root: Path | None = None) -> str:
     """Read a text that a person wrote.
 
+    Args:
+        path: The file.
+        root: The pool's directory, which no folder on the way to the file may lead out of.
+
     Raises:
-        InputError: It is a link, is not UTF-8, or cannot be read.
+        InputError: It is a link or outside the pool, is not UTF-8, or cannot be read.
     """
     if path.is_symlink():
         raise InputError(f"{path} is a link; links are not followed", hint="put the file itself there")
+    if root is not None and not path.parent.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{path.parent} leads out of the pool", hint="put the folder itself there, not a link to it")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -335,6 +341,10 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
     try:
+        header = reader.fieldnames or ()
+        twice = next((name for name in header if list(header).count(name) > 1), None)
+        if twice is not None:
+            raise InvalidCombo(f"{path}:1: two columns are named {twice!r}", hint="give each column its own name")
         for row in reader:
             if None in row or None in row.values():
                 raise InvalidCombo(f"{path}:{reader.line_num}: the line has not as many values as the header")
@@ -356,12 +366,10 @@ def _jsonl_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             raise InvalidCombo(f"{path} is not usable: 1 problem", problems=[problem]) from None
         if not isinstance(value, dict):
             raise InvalidCombo(f"{path}:{number}: not a JSON object")
-        rows.append(
-            (
-                number,
-                {key: item if isinstance(item, str) else orjson.dumps(item).decode() for key, item in value.items()},
-            )
-        )
+        texts = {key: item if isinstance(item, str) else orjson.dumps(item).decode() for key, item in value.items()}
+        if not isinstance(value.get("id"), str | int) or isinstance(value["id"], bool):
+            texts.pop("id", None)  # null, true, 1.0, [1]: nothing that names a row
+        rows.append((number, texts))
     return rows
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from genpool.canonical import canonical_json
 from genpool.errors import (
     InvalidConfig,
     InvalidPipeline,
@@ -95,6 +95,8 @@ class PoolConfig:
     salt: str = ""
     budget: float | None = None
     """The most that the pool may spend, in the prices' currency."""
+    notes: tuple[str, ...] = ()
+    """What pool.yaml asks for that this version does not do."""
 
 
 def read_config(layout: PoolLayout) -> PoolConfig:
@@ -118,6 +120,7 @@ def read_config(layout: PoolLayout) -> PoolConfig:
             models=_models(tree, problems),
             salt=_identity(tree, problems),
             budget=_budget(tree, problems),
+            notes=_not_enforced(tree),
         )
     problems.raise_if_any(InvalidConfig, "pool.yaml is not usable")
     assert config is not None
@@ -127,7 +130,7 @@ def read_config(layout: PoolLayout) -> PoolConfig:
 def _read(path: Path, root: Path) -> str:
     hint = f"`genpool init {root}` makes a pool there; `--pool DIR` names another"
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise NotAPool(f"{root} is not a pool: it has no pool.yaml", hint=hint) from None
     except NotADirectoryError:
@@ -164,6 +167,16 @@ def _budget(tree: Table, problems: Problems) -> float | None:
         return None
     problems.known_keys(table, ("pool",), "budget")
     return problems.number(table, "pool", "budget")
+
+
+def _not_enforced(tree: Table) -> tuple[str, ...]:
+    """Say which limits are written down and not kept by this version: nobody should rely on them."""
+    notes = ["pool.yaml: `budget` is not enforced yet"] if "budget" in tree.entries else []
+    models = tree.entries.get("models")
+    for model_id, entry in models.entries.items() if isinstance(models, Table) else ():
+        if isinstance(entry, Table) and "requests_per_minute" in entry.entries:
+            notes.append(f"pool.yaml: `requests_per_minute` of {model_id} is not enforced yet; `concurrency` is")
+    return tuple(notes)
 
 
 # --- the pipeline ---------------------------------------------------------------------------------
@@ -306,8 +319,11 @@ def _sampling(table: Table, what: str, problems: Problems) -> dict[str, Json]:
     if extra is not None:
         sent.update({key: node.value() for key, node in extra.entries.items()})
     for key, value in sent.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            problems.add(f"{what}: {key} is not a finite number", table.line_of(key))
+        try:
+            canonical_json(value)  # the pre-image of the model's fingerprint
+        except ValueError:
+            line = table.line_of(key if key in table.entries else "extra")
+            problems.add(f"{what}: {key} has a number that is not finite, or beyond 2^53", line)
     return sent
 
 

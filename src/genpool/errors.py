@@ -228,7 +228,7 @@ class CallFailed(ModelError):
         self.transient = transient
 
 
-class WeightsInvalid(ModelError):
+class WeightsInvalid(ModelUnavailable):
     """The weights of an embedded model are not the published ones."""
 
     kind = "weights-invalid"

@@ -79,9 +79,14 @@ class Inputs:
         """
         path = self.layout.root / file
         root = self.layout.root.resolve()
-        if Path(file).is_absolute() or not path.resolve().is_relative_to(root):
+        try:
+            outside = Path(file).is_absolute() or not path.resolve().is_relative_to(root)
+            there = path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, links in a circle
+            raise InvalidCombo(f"the file {file!r} cannot be had: {error}") from None
+        if outside:
             raise InvalidCombo(f"the file {file!r} is outside the pool", hint="copy it into the pool's folder")
-        if not path.is_file():
+        if not there:
             folder = path.parent
             near = nearest(path.name, (one.name for one in folder.iterdir())) if folder.is_dir() else None
             raise InvalidCombo(f"the file {file!r} does not exist in the pool", hint=near)

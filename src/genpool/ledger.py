@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -143,10 +144,15 @@ class Ledger:
                 self._descriptor = os.open(
                     self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666
                 )
-                write_all(self._descriptor, orjson.dumps(self._head) + b"\n")
                 flush_directory(self.path.parent)
-            write_all(self._descriptor, data)
-            flush_descriptor(self._descriptor)
+            end = os.fstat(self._descriptor).st_size
+            try:
+                write_all(self._descriptor, data if end else orjson.dumps(self._head) + b"\n" + data)
+                flush_descriptor(self._descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, end)  # a torn line would swallow the next one
+                raise
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:

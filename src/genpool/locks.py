@@ -108,7 +108,7 @@ def held(path: Path) -> Iterator[None]:
     """Hold the lock on a file of one's own for as long as one lives."""
     descriptor = _open(path)
     try:
-        _try(descriptor, exclusive=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # others hold it only for the moment of an `is_held`
         yield
     finally:
         os.close(descriptor)

@@ -192,7 +192,7 @@ def make_plan(
         above = stages.get(stage.parent) if stage.parent else None
         plan = _stage_plan(chosen, above, config.salt, store)
         stages[stage.name] = plan
-    made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, selection.notes)
+    made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, (*selection.notes, *config.notes))
     if not retry_exhausted:
         for plan in made.stages:
             _mark_exhausted(made, plan, config, store)

@@ -172,12 +172,14 @@ class Pool:
             InvalidSpec: The spec is not usable; every problem is listed.
             InvalidTemplate: A template cannot be rendered.
         """
-        return self._plan(self.spec(cohort_id), retry_exhausted=retry_exhausted)
+        selection = self._selection(self.spec(cohort_id))
+        return make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
 
-    def _plan(self, spec: CohortSpec, *, retry_exhausted: bool) -> Plan:
+    def _selection(self, spec: CohortSpec) -> Selection:
+        """Return what a spec selects; its templates are known to render."""
         selection = compile_spec(spec, self.inputs.template)
         self._try_templates(selection)
-        return make_plan(spec.cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
+        return selection
 
     def _try_templates(self, selection: Selection) -> None:
         """Render every template once, so that what cannot be rendered is known before a call is paid for."""
@@ -238,8 +240,9 @@ class Pool:
         from genpool.runner import Runner, new_report
 
         spec = self.spec(cohort_id)
+        selection = self._selection(spec)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
-            plan = self._plan(spec, retry_exhausted=retry_exhausted)
+            plan = make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
             adopt(self.layout, spec, plan, self.inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:

@@ -8,7 +8,8 @@ literal name, relative to templates/, so that a template's fingerprint can hold 
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
@@ -23,7 +24,7 @@ from genpool.records import MODE_COPY, MODE_LLM
 from genpool.yaml_reader import Items, Problems, Scalar, Table, check_format, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from genpool.canonical import Json
     from genpool.layout import PoolLayout
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
 ENDING: Final = ".j2"
 FORMAT: Final = "genpool.template/1"
 _FENCE: Final = "---"
+_LARGEST: Final = 2**53 - 1  # whole numbers up to it are exact in canonical JSON
+
+
+_Loaded = tuple[str, str | None, None]
+"""What Jinja's loader gives for a name: text, file, and no way to tell whether it is still current."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A text in the language of templates, and where it stands."""
+
+    text: str
+    file: str
+    first_line: int = 1
+    """The line of the file at which the text begins."""
+    one_place: bool = False
+    """Whether all of it is said to stand at that line, as a system message folded by YAML is."""
+
+    def line(self, number: int) -> int:
+        """Return the line of the file for a line of the text."""
+        return self.first_line if self.one_place else self.first_line + number - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +72,8 @@ class Template:
     scale: Scale | None = None
     system: str | None = None
     """The source of the system message."""
+    system_line: int = 1
+    """The line of the file at which the system message is given."""
     max_tokens: int | None = None
     front: Mapping[str, Json] = field(default_factory=dict)
     """The front matter as parsed."""
@@ -96,7 +120,7 @@ def read_template(layout: PoolLayout, stage: str, template_id: str) -> Template:
             hint=nearest(template_id, known),
         )
     check_spelling(template_id, known, f"templates of stage {stage!r}")
-    text = read_text(path)
+    text = read_text(path, layout.root)
     head, source, first_line = _split(text, str(path))
     problems = Problems(str(path), first_line=2)
     table = problems.table(read_yaml(head, problems), "the front matter") or Table({}, 1, {})
@@ -111,7 +135,7 @@ def _split(text: str, file: str) -> tuple[str, str, int]:
     if not lines or lines[0].strip() != _FENCE:
         return "", text, 1
     for number, line in enumerate(lines[1:], start=1):
-        if line.strip() == _FENCE:
+        if line.rstrip() == _FENCE:  # an indented one is part of a text, for instance of a system message
             return "".join(lines[1:number]), "".join(lines[number + 1 :]), number + 2
     raise InvalidTemplate(
         f"{file}: the front matter has no end", hint="close it with a line of three hyphens", problems=[]
@@ -150,6 +174,7 @@ def _from_front(
         parser=parser,
         scale=scale,
         system=problems.text(table, "system", what),
+        system_line=table.line_of("system") + problems.first_line - 1,
         max_tokens=problems.whole_number(table, "max_tokens", what),
         front={key: node.value() for key, node in table.entries.items()},
     )
@@ -161,7 +186,8 @@ def _scale(table: Table, problems: Problems) -> Scale | None:
         return None
     ends = [item.value() for item in node if isinstance(item, Scalar)] if isinstance(node, Items) else []
     numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
-    if len(numbers) != 2 or len(ends) != 2 or not numbers[0] < numbers[1]:
+    whole = isinstance(node, Items) and len(node.items) == len(numbers) == 2
+    if not whole or not numbers[0] < numbers[1] or any(abs(number) > _LARGEST for number in numbers):
         problems.add("scale must be two numbers, the least and the most", node.line, "for instance `scale: [0, 9]`")
         return None
     return float(numbers[0]), float(numbers[1])
@@ -170,7 +196,7 @@ def _scale(table: Table, problems: Problems) -> Scale | None:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def _environment(loader: Callable[[str], str] | None = None) -> ImmutableSandboxedEnvironment:
+def _environment(loader: Callable[[str], _Loaded | None] | None = None) -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
@@ -181,47 +207,53 @@ def _environment(loader: Callable[[str], str] | None = None) -> ImmutableSandbox
     )
 
 
+def _sources(template: Template) -> list[_Source]:
+    """Return a template's own texts: the prompt, and the system message where there is one."""
+    own = [_Source(template.source, template.file, template.first_line)]
+    if template.system is not None:
+        own.append(_Source(template.system, template.file, template.system_line, one_place=True))
+    return own
+
+
 def _with_includes(layout: PoolLayout, template: Template) -> Template:
     """Return a template with the texts of everything it includes."""
     found: dict[str, str] = {}
-    waiting = [(template.file, template.source, template.first_line)]
-    if template.system is not None:
-        waiting.append((template.file, template.system, 1))
+    waiting = _sources(template)
     while waiting:
-        file, source, first_line = waiting.pop()
-        for name in meta.find_referenced_templates(_parse(source, file, first_line)):
+        source = waiting.pop()
+        for name in meta.find_referenced_templates(_parse(source)):
             if name is None:
-                raise InvalidTemplate(f"{file}: includes must be by a literal name, not by an expression")
+                raise InvalidTemplate(f"{source.file}: includes must be by a literal name, not by an expression")
             if name not in found:
-                path = layout.templates.joinpath(
-                    *(check_name(part, f"{file}: the included") for part in name.split("/"))
-                )
-                found[name] = _included(path, file)
-                waiting.append((str(path), found[name], 1))
-    included = dict(sorted(found.items()))
-    return Template(
-        **{key: getattr(template, key) for key in Template.__dataclass_fields__ if key != "includes"},
-        includes=included,
-    )
+                parts = [check_name(part, f"{source.file}: the included") for part in name.split("/")]
+                found[name] = _included(layout.templates, parts, source.file)
+                waiting.append(_Source(found[name], str(layout.templates.joinpath(*parts))))
+    return replace(template, includes=dict(sorted(found.items())))
 
 
-def _included(path: Any, file: str) -> str:
-    if path.parent.is_symlink():
-        raise InvalidTemplate(f"{file}: {path.parent} is a link; links are not followed")
+def _included(folder: Path, parts: Sequence[str], file: str) -> str:
+    for part in parts[:-1]:
+        folder = folder / part
+        if folder.is_symlink():
+            raise InvalidTemplate(f"{file}: {folder} is a link; links are not followed")
     try:
-        return read_text(path)
+        return read_text(folder / parts[-1])
     except InputError as error:
         raise InvalidTemplate(f"{file}: includes what cannot be had: {error.message}", hint=error.hint) from None
 
 
-def _parse(source: str, file: str, first_line: int) -> nodes.Template:
+def _parse(source: _Source) -> nodes.Template:
+    """Return the syntax tree of a text that compiles: unknown filters, for instance, are found only there."""
+    environment = _environment()
     try:
-        return _environment().parse(source)
+        tree = environment.parse(source.text)
+        environment.compile(source.text)
     except jinja2.TemplateSyntaxError as error:
-        problem = Problem(f"syntax error: {error.message}", file, error.lineno + first_line - 1)
-        raise InvalidTemplate(f"{file} is not usable: 1 problem", problems=[problem]) from None
-    except RecursionError:
-        raise InvalidTemplate(f"{file}: nested too deeply") from None
+        problem = Problem(f"syntax error: {error.message}", source.file, source.line(error.lineno))
+        raise InvalidTemplate(f"{source.file} is not usable: 1 problem", problems=[problem]) from None
+    except (RecursionError, SyntaxError, ValueError, MemoryError):  # of Python's compiler
+        raise InvalidTemplate(f"{source.file}: nested too deeply") from None
+    return tree
 
 
 # --- rendering ------------------------------------------------------------------------------------
@@ -239,10 +271,14 @@ class Renderer:
 
     def __init__(self, template: Template) -> None:
         self.template = template
-        environment = _environment(dict(template.includes).get)  # type: ignore[arg-type]  # None: not found
-        _parse(template.source, template.file, template.first_line)
-        self._user = environment.from_string(template.source)
-        self._system = environment.from_string(template.system) if template.system is not None else None
+        folder = Path(template.file).parent.parent
+        self._files = {str(folder.joinpath(*name.split("/"))): name for name in template.includes}
+        files = {name: (template.includes[name], file, None) for file, name in self._files.items()}
+        environment = _environment(files.get)
+        own = _sources(template)
+        for source in own:
+            _parse(source)
+        self._compiled = [(source, _compiled(environment, source)) for source in own]
 
     def render(self, context: Mapping[str, Any]) -> Prompt:
         """Return the prompt for a context.
@@ -250,26 +286,29 @@ class Renderer:
         Raises:
             InvalidTemplate: A name is undefined or an expression fails; file and line are named.
         """
-        system = None if self._system is None else self._rendered(self._system, context, 0).strip()
-        return Prompt(self._rendered(self._user, context, self.template.first_line - 1).strip(), system)
+        user, *system = [self._rendered(source, compiled, context) for source, compiled in self._compiled]
+        return Prompt(user, *system)
 
-    def _rendered(self, compiled: jinja2.Template, context: Mapping[str, Any], offset: int) -> str:
+    def _rendered(self, source: _Source, compiled: jinja2.Template, context: Mapping[str, Any]) -> str:
         try:
-            return compiled.render(context)
+            return compiled.render(context).strip()
         except Exception as error:  # noqa: BLE001 - whatever an expression of the template raises
-            line = _line_of(error)
+            file, line = self._place(error, source)
             known = ", ".join(sorted(context))
-            problem = Problem(
-                f"{type(error).__name__}: {error}",
-                self.template.file,
-                None if line is None else line + offset,
-                f"known here: {known}",
-            )
-            raise InvalidTemplate(f"{self.template.file} cannot be rendered: 1 problem", problems=[problem]) from None
+            problem = Problem(f"{type(error).__name__}: {error}", file, line, f"known here: {known}")
+            raise InvalidTemplate(f"{source.file} cannot be rendered: 1 problem", problems=[problem]) from None
+
+    def _place(self, error: Exception, source: _Source) -> tuple[str, int | None]:
+        """Return file and line at which rendering failed, from the traceback that Jinja rewrites."""
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if frame.filename in self._files:
+                return frame.filename, frame.lineno
+            if frame.filename == source.file:
+                return source.file, source.line(frame.lineno or 1)
+        return source.file, None
 
 
-def _line_of(error: Exception) -> int | None:
-    """Return the template line at which rendering failed, from the traceback that Jinja rewrites."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename in {"<template>", "<unknown>"}]
-    return lines[-1] if lines else None
+def _compiled(environment: ImmutableSandboxedEnvironment, source: _Source) -> jinja2.Template:
+    """Return a text compiled under the name of its file, which tracebacks then bear."""
+    code = environment.compile(source.text, filename=source.file)
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))

@@ -17,12 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import (
-    CallFailed,
     GenpoolError,
     InputError,
     MissingKey,
     ModelUnavailable,
-    PoolError,
     StorageFailed,
     StorageFull,
 )
@@ -83,6 +81,8 @@ class RunReport:
     attempts: dict[str, int] = field(default_factory=dict)
     """Reason to count, for output that was kept as an attempt."""
     failures: list[Failure] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What the plan had to say."""
     interrupted: bool = False
     stopped_by: GenpoolError | None = None
     """What ended the run early, if anything did."""
@@ -140,6 +140,7 @@ class Runner:
         self._open = 0
         self._idle = asyncio.Event()
         self._draining = False
+        self._given_up = False
         self._workers: list[asyncio.Task[None]] = []
 
     def drain(self) -> None:
@@ -148,11 +149,15 @@ class Runner:
         self.report.interrupted = True
 
     def abort(self) -> None:
-        """Give running calls up."""
+        """Give running calls up; an answer that has come is kept."""
         self.drain()
+        self._give_up()
+        self._idle.set()
+
+    def _give_up(self) -> None:
+        self._given_up = True
         for worker in self._workers:
             worker.cancel()
-        self._idle.set()
 
     async def run(self) -> RunReport:
         """Make what the plan lacks.
@@ -168,8 +173,7 @@ class Runner:
             try:
                 await self._idle.wait()
             finally:
-                for worker in self._workers:
-                    worker.cancel()
+                self._give_up()
                 await asyncio.gather(*self._workers, return_exceptions=True)
         return self.report
 
@@ -193,37 +197,30 @@ class Runner:
 
     async def _work(self, lane: _Lane) -> None:
         """Take tasks from a lane; when draining or closed, take them without making them."""
-        while True:
+        while not self._given_up:
             _, index, at = await lane.queue.get()
-            if not self._draining and not lane.closed:
-                await self._make(lane, at, index)
-                self._watch(self.report)
+            try:
+                if not self._draining and not lane.closed:
+                    await self._make(lane, at, index)
+                    self._watch(self.report)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other lanes must not wait for ever
+                self._halt(_defect(self.plan.stages[at].gen_ids[index], error))
             self._open -= 1
             if not self._open:
                 self._idle.set()
 
     async def _make(self, lane: _Lane, at: int, index: int) -> None:
-        """Make one task and let its children in; whatever goes wrong is told, not raised."""
+        """Make one task and let its children in; what can go wrong is told, not raised."""
         stage = self.plan.stages[at]
         try:
-            made = await self._writer.make(stage, index, lambda: self._draining)
+            made = await self._writer.make(stage, index, lambda: self._draining or self._given_up)
         except (ModelUnavailable, MissingKey) as error:
             lane.closed = True
             self._fail(stage, index, error)
         except StorageFailed as error:
             self._halt(error)
-        except (CallFailed, InputError, PoolError) as error:
+        except GenpoolError as error:
             self._fail(stage, index, error)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self._halt(
-                GenpoolError(
-                    f"{stage.gen_ids[index]}: {type(error).__name__}: {error}",
-                    hint="this is a defect of genpool; please report it",
-                )
-            )
-            raise
         else:
             self._note(at, index, made)
 
@@ -265,6 +262,15 @@ class Runner:
         self.report.stopped_by = self.report.stopped_by or error
 
 
+def _defect(gen_id: str, error: Exception) -> GenpoolError:
+    """Return the error for what nobody foresaw, the traceback with it."""
+    found = GenpoolError(
+        f"{gen_id}: {type(error).__name__}: {error}", hint="this is a defect of genpool; please report it"
+    )
+    found.__cause__ = error
+    return found
+
+
 def note_call(report: RunReport, input_tokens: int | None, output_tokens: int | None, cost: float | None) -> None:
     """Add an answered call to a run's report."""
     report.input_tokens += input_tokens or 0
@@ -289,7 +295,7 @@ def new_report(run_id: str, plan: Plan) -> RunReport:
             exhausted=counts[State.EXHAUSTED],
             blocked=counts[State.BLOCKED],
         )
-    return RunReport(run_id, plan.cohort_id, stages)
+    return RunReport(run_id, plan.cohort_id, stages, notes=plan.notes)
 
 
 def _children(plan: Plan, at: int) -> Mapping[int, list[tuple[int, int]]]:

@@ -76,7 +76,7 @@ def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
             hint=nearest(cohort_id, known) or "write its cohort.yaml first; docs/cohorts.md shows one",
         )
     check_spelling(cohort_id, known, "cohorts")
-    text = read_text(path)
+    text = read_text(path, layout.root)
     reader = _SpecReader(config, inputs, Problems(str(path)))
     spec = reader.read(cohort_id, text)
     reader.problems.raise_if_any(InvalidSpec, f"cohort {cohort_id!r} is not usable")
@@ -193,18 +193,19 @@ class _SpecReader:
         self, typed: Sequence[tuple[str, int]], where: str, field: str, known: Sequence[str] | None
     ) -> list[str]:
         """Return the levels that are allowed, known and not repeated."""
-        values: list[str] = []
+        values: dict[str, None] = {}  # in order, each once
+        names = None if known is None else frozenset(known)
         for value, line in typed:
             problem = field_problem(field, value)
             if problem:
                 self.problems.add(f"{where}: {value!r} {problem}", line)
-            elif known is not None and value not in known:
+            elif known is not None and names is not None and value not in names:
                 self.problems.add(f"{where}: unknown {where.rpartition('.')[2]} {value!r}", line, nearest(value, known))
             elif value in values:
                 self.problems.add(f"{where}: {value!r} is listed twice", line)
             else:
-                values.append(value)
-        return values
+                values[value] = None
+        return list(values)
 
     def _known(self, stage: Stage, field: str) -> list[str] | None:
         """Return the names that an axis can have, or None where any text will do."""
@@ -221,11 +222,15 @@ class _SpecReader:
         """Return one column of a CSV with a header, each value stripped and in NFC."""
         file = node.text.removeprefix(_FILE).strip()
         try:
-            rows = list(csv.reader(io.StringIO(read_text(self.inputs.path(file)), newline=""), strict=True))
-        except (InputError, csv.Error) as error:
-            self.problems.add(str(error), node.line, getattr(error, "hint", None))
+            reader = csv.reader(io.StringIO(read_text(self.inputs.path(file)), newline=""), strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+        except InputError as error:
+            self.problems.add(str(error), node.line, error.hint)
             return []
-        header = [name.strip() for name in rows[0]] if rows else []
+        except csv.Error as error:
+            self.problems.add(f"{file}: not readable as CSV: {error}", node.line)
+            return []
+        header = [name.strip() for name in rows[0][1]] if rows else []
         if axis not in header:
             found = ", ".join(header) or "nothing"
             self.problems.add(
@@ -235,11 +240,13 @@ class _SpecReader:
             )
             return []
         column = header.index(axis)
-        short = next((number for number, row in enumerate(rows, start=1) if row and len(row) <= column), None)
+        short = next((number for number, row in rows if len(row) <= column), None)
         if short is not None:
             self.problems.add(f"{file}:{short}: the line has no value for {axis!r}", node.line)
             return []
-        return [unicodedata.normalize("NFC", row[column].strip()) for row in rows[1:] if row]
+        if len(rows) == 1:
+            self.problems.add(f"{file}: there is no line below the header", node.line)
+        return [unicodedata.normalize("NFC", row[column].strip()) for _, row in rows[1:]]
 
     def _check_modes(self, stage: Stage, levels: Mapping[str, tuple[str, ...]], table: Table) -> None:
         """Read the templates: note those that are not usable or do not fit the stage."""
@@ -341,6 +348,8 @@ class _SpecReader:
         node = table.entries.get("concepts")
         known = self.inputs.concept_ids()
         if isinstance(node, Scalar) and node.text.strip() == _ALL:
+            if not known:
+                self.problems.add(f"{where}: `all` finds no concept", node.line, "put a .yaml file into concepts/")
             return known
         if isinstance(node, Scalar) and node.text.startswith(_FILE):
             typed: Sequence[tuple[str, int]] = [(value, node.line) for value in self._column(node, "concept")]

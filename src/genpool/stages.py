@@ -165,7 +165,7 @@ def _check_stage(stage: Stage) -> None:
         )
     if not _PREFIX.fullmatch(stage.prefix):
         raise InvalidPipeline(f"{where}: prefix {stage.prefix!r} must be 1 to 8 letters a-z")
-    if isinstance(stage.replicates, bool) or not 1 <= stage.replicates <= 2**31 - 1:
+    if type(stage.replicates) is not int or not 1 <= stage.replicates <= 2**31 - 1:
         raise InvalidPipeline(f"{where}: replicates is {stage.replicates!r}; it must be a whole number from 1")
     if len(set(stage.axes)) != len(stage.axes):
         raise InvalidPipeline(f"{where}: an axis is listed twice: {', '.join(stage.axes)}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from genpool.durable import (
     storage_errors,
     write_directory,
 )
-from genpool.errors import CorruptGeneration, NotFound, StorageFailed, StorageFull
+from genpool.errors import CorruptGeneration, NotFound, PoolBusy, StorageFailed, StorageFull
 from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
 from genpool.records import Reason, Record, decode_object, decode_record
 
@@ -217,7 +217,7 @@ class DirectoryStore:
         """Read a file of the pool; a link out of it is not followed."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
@@ -227,8 +227,12 @@ class DirectoryStore:
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
         """See `GenerationStore.attempts`. A directory without a readable reason is `incomplete`."""
         folder = self.layout.attempts(stage.name, gen_id)
-        numbers = sorted(int(name) for name in self._names(folder) if name.isdigit())
-        return tuple(Attempt(number, self._reason(folder / str(number)), gen_id) for number in numbers)
+        return tuple(
+            Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(self._numbers(folder))
+        )
+
+    def _numbers(self, folder: Path) -> list[int]:
+        return [int(name) for name in self._names(folder) if name.isascii() and name.isdigit()]
 
     def _reason(self, folder: Path) -> Reason:
         with suppress(CorruptGeneration, NotFound):
@@ -256,16 +260,26 @@ class DirectoryStore:
             in_flight: How many generations may be on their way at once.
 
         Raises:
+            PoolBusy: This store object has an open session already.
             StorageFull: There is not even that space.
             StorageFailed: The pool is not writable.
         """
-        with storage_errors(f"cannot write to the pool {self.layout.root}"):
-            make_directory(self.layout.staging)
-            self._remove_stale()
-            own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
-            own.mkdir()
+        if self._staging is not None:
+            raise PoolBusy(
+                f"the pool {self.layout.root} is being written through this object already",
+                hint="wait until that has ended, or open the pool once more",
+            )
+        self.low_on_space = False
+        own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            with locks.held(own / "lock"):
+            with ExitStack() as stack:
+                with storage_errors(f"cannot write to the pool {self.layout.root}"):
+                    make_directory(self.layout.staging)
+                    # one at a time: a folder that is new and not yet locked looks like one whose owner is gone
+                    with locks.file_lock(self.layout, "staging", "the staging folder"):
+                        self._remove_stale()
+                        own.mkdir()
+                        stack.enter_context(locks.held(own / "lock"))
                 with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
                     set_aside(own / _RESERVE, _RESERVE_EACH * in_flight)
                 self._staging = own
@@ -311,8 +325,11 @@ class DirectoryStore:
     def _clear_place(self, record: Record) -> None:
         """Move an incomplete directory among the attempts, where it fills no slot and is not lost."""
         occupied = self.layout.generation(record.stage.name, record.gen_id)
-        self._publish_attempt(record, occupied)
-        flush_directory(occupied.parent)
+        # one at a time, and looked at again: another writer may have cleared and filled the place meanwhile
+        with locks.file_lock(self.layout, "incomplete", "what was left incomplete"):
+            if os.path.lexists(occupied) and self.incomplete(record.stage, [record.gen_id]):
+                self._publish_attempt(record, occupied)
+                flush_directory(occupied.parent)
 
     def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
         """See `GenerationStore.keep_attempt`."""
@@ -328,7 +345,7 @@ class DirectoryStore:
         """Move a directory to the next free number among a task's attempts."""
         place = self.layout.attempts(record.stage.name, record.gen_id)
         make_directory(place)
-        number = max((int(name) for name in self._names(place) if name.isdigit()), default=0) + 1
+        number = max(self._numbers(place), default=0) + 1
         while not publish_directory(folder, place / str(number)):
             number += 1
         return number

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genpool.canonical import Json, canonical_json, sha256
 from genpool.config import ModelEntry, model_source
@@ -22,7 +23,7 @@ from genpool.stages import TEMPLATE_FIELD
 from genpool.store import BOUGHT_TWICE, DirectoryStore, Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from genpool.config import PoolConfig
     from genpool.llm.clients import Clients
@@ -32,6 +33,8 @@ DEFAULT_TEMPLATE: Final = "default"
 """The template of a stage that has no template axis."""
 _TEXTS_KEPT: Final = 512
 _SEED_RANGE: Final = 2**31
+
+_T = TypeVar("_T")
 
 
 class Outcome(Enum):
@@ -128,7 +131,7 @@ class TaskWriter:
         client = await self.clients.client(entry.model_id)
         kept = await asyncio.to_thread(lambda: len(unacceptable(self.store, stage.stage, stage.gen_ids[index])))
         limit = kept + entry.attempts if self.retry_exhausted and kept >= entry.attempts else entry.attempts
-        while kept < limit:
+        while kept < limit and not self.store.low_on_space:  # what is on its way needs the space that is left
             work = self._prepare(stage, index, entry, kept)
             started = time.monotonic()
             intent = await self.ledger.intend(stage.stage.name, work.gen_id, entry.model_id, work.worst_price)
@@ -137,7 +140,7 @@ class TaskWriter:
             seconds = time.monotonic() - started
             reason, parsed = _judged(answer, work.template)
             generation = self._generation(stage, index, work, answer, parsed, seconds)
-            outcome = await self._keep(generation, reason, intent, answer, entry)
+            outcome = await _to_the_end(self._keep(generation, reason, intent, answer, entry))
             if outcome.outcome is Outcome.COMMITTED:
                 return outcome
             kept += 1
@@ -233,7 +236,7 @@ class TaskWriter:
             await self._settle(intent, "failed", {"reason": error.message})
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(self._settle(intent, "unknown", {"reason": "given up"}))
+            await _to_the_end(self._settle(intent, "unknown", {"reason": "given up"}))
             raise
 
     async def _settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
@@ -327,7 +330,7 @@ class TaskWriter:
         texts = {"parsed": text}
         fingerprints = self._fingerprints(stage, index, self.template(stage, index))
         record = self._record(stage, index, fingerprints, texts, MODE_COPY)
-        await asyncio.to_thread(self.store.commit, Generation(record, texts))
+        await _to_the_end(asyncio.to_thread(self.store.commit, Generation(record, texts)))
         return Made(Outcome.COMMITTED, self.store.low_on_space)
 
 
@@ -350,6 +353,18 @@ class _Work:
         if self.entry.price is None or not isinstance(limit, int):
             return None
         return self.entry.price.cost(len(self.prompt.as_text().encode()), limit)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await some work to its end, even when the run is given up meanwhile: what is being kept is kept whole.
+
+    A cancellation that comes meanwhile is not passed on; the caller must look whether it is to go on.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
 
 
 def seed_of(gen_id: str, attempt: int) -> int:

@@ -139,7 +139,9 @@ class Problems:
             self.add(f"{what}: {key} must be text", node.line)
             return None
         if node.text and node.is_null:
-            self.add(f"{what}: {key} is {node.text}, which is no text", node.line, "leave the key out, or quote the value")
+            self.add(
+                f"{what}: {key} is {node.text}, which is no text", node.line, "leave the key out, or quote the value"
+            )
             return None
         return node.text
 

@@ -37,7 +37,7 @@ def command(root: str | None, cohort: str | None, *, stage: str | None, state: s
 
 
 def _cohorts(pool: Pool, *, as_json: bool) -> None:
-    from genpool.cli.output import console, print_json, table
+    from genpool.cli.output import print_json, print_table
 
     rows = []
     for name in pool.cohort_ids():
@@ -50,11 +50,11 @@ def _cohorts(pool: Pool, *, as_json: bool) -> None:
         print(f"{pool.root} has no cohort yet: write cohorts/<name>/cohort.yaml")
     else:
         lines = [[row["cohort_id"], "not run yet" if row["members"] is None else row["members"]] for row in rows]
-        console().print(table(["cohort", "members"], lines, right=["members"]))
+        print_table(["cohort", "members"], lines, right=["members"])
 
 
 def _members(members: list[MemberState], *, as_json: bool) -> None:
-    from genpool.cli.output import console, print_json, table
+    from genpool.cli.output import print_json, print_table
 
     if as_json:
         print_json({"format": "genpool.members/1", "members": [_document(one) for one in members]})
@@ -68,7 +68,7 @@ def _members(members: list[MemberState], *, as_json: bool) -> None:
         made_with = " ".join(str(value) for value in choices.values())
         lines.append([one.gen_id, one.state, made_with, replicate, source, score])
     columns = ["gen_id", "state", "made with", "n", "from", "score"]
-    console().print(table(columns, lines, right=["n", "score"]))
+    print_table(columns, lines, right=["n", "score"])
 
 
 def _document(one: MemberState) -> dict[str, Any]:

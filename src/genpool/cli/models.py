@@ -22,7 +22,7 @@ def command() -> None:
 @click.pass_obj
 def list_models(root: str | None, *, as_json: bool) -> None:
     """List the pool's models, and whether each can be asked."""
-    from genpool.cli.output import console, print_json, table
+    from genpool.cli.output import print_json, print_table
     from genpool.pool import Pool
 
     pool = Pool.find(root)
@@ -33,7 +33,7 @@ def list_models(root: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"format": "genpool.models/1", "models": rows})
     else:
-        console().print(table(["model", "client", "asks for", "ready"], [list(row.values()) for row in rows]))
+        print_table(["model", "client", "asks for", "ready"], [list(row.values()) for row in rows])
 
 
 def _ready(entry: ModelEntry, root: Path) -> str:

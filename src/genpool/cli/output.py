@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
 _KEPT = "\n\t"
 _FIRST_PICTURE = 0x2400  # Unicode Control Pictures: a visible sign for each of U+0000..U+001F
@@ -55,8 +54,8 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """Return a plain table.
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Print a plain table.
 
     Args:
         columns: The headings.
@@ -71,7 +70,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in right)
     for row in rows:
         made.add_row(*(cell(value) for value in row))
-    return made
+    console().print(made)
+
+
+def print_counts(rows: Mapping[str, Mapping[str, int]], always: Sequence[str]) -> None:
+    """Print a table of counts by stage, with a total.
+
+    Args:
+        rows: Stage to column to count; the same columns in every stage.
+        always: Columns that are shown even where every count is 0; the others are left out then.
+    """
+    columns = list(next(iter(rows.values()), {}))
+    names = [name for name in columns if name in always or any(row[name] for row in rows.values())]
+    lines: list[list[object]] = [[stage, *(row[name] for name in names)] for stage, row in rows.items()]
+    lines.append(["total", *(sum(row[name] for row in rows.values()) for name in names)])
+    print_table(["stage", *names], lines, right=names)
 
 
 def cell(value: object) -> str:
@@ -85,11 +98,6 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return shown(str(value))
-
-
-def counted(columns: Mapping[str, Sequence[int]], always: Sequence[str]) -> list[str]:
-    """Return the columns worth a place: those always shown, and those with a number in them."""
-    return [name for name, values in columns.items() if name in always or any(values)]
 
 
 def many(count: int, word: str) -> str:

@@ -66,29 +66,24 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def print_plan(plan: Plan) -> None:
     """Print a plan's counts as a table, and in a sentence what they mean."""
-    from genpool.cli.output import console, counted, many, table
+    from genpool.cli.output import many, print_counts
 
     rows = {stage.stage.name: stage_row(stage) for stage in plan.stages}
-    columns = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
-    names = counted(columns, ("wanted", "reused", "to make", "calls"))
-    lines: list[list[object]] = [[stage, *(row[name] for name in names)] for stage, row in rows.items()]
-    lines.append(["total", *(sum(columns[name]) for name in names)])
-    out = console()
-    out.print(f"cohort {plan.cohort_id}\n")
-    out.print(table(["stage", *names], lines, right=names))
-    out.print()
+    print(f"cohort {plan.cohort_id}\n")
+    print_counts(rows, ("wanted", "reused", "to make", "calls"))
+    print()
     for note in plan.notes:
-        out.print(f"note: {note}")
-    to_make, calls = sum(columns["to make"]), sum(columns["calls"])
-    if to_make:
-        out.print(f"{many(calls, 'call')} to make {many(to_make, 'generation')}: genpool run {plan.cohort_id}")
+        print(f"note: {note}")
+    calls = sum(row["calls"] for row in rows.values())
+    if plan.to_make:
+        print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: genpool run {plan.cohort_id}")
     elif plan.missing:
-        out.print(
+        print(
             f"nothing can be made: {many(plan.missing, 'task')} exhausted or below one that is; "
             "--retry-exhausted tries again"
         )
     else:
-        out.print("everything exists: a run would make 0 calls")
+        print("everything exists: a run would make 0 calls")
 
 
 def print_tasks(plan: Plan) -> None:

@@ -99,69 +99,64 @@ def run_document(report: RunReport) -> dict[str, Any]:
         "cost": report.cost,
         "attempts": report.attempts,
         "failures": [asdict(failure) for failure in report.failures],
+        "notes": list(report.notes),
         "stopped_by": report.stopped_by.as_json() if report.stopped_by else None,
     }
 
 
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
-    from genpool.cli.output import console, counted, many, table
+    from genpool.cli.output import many, print_counts, shown
 
-    out = console()
     names = ("wanted", "reused", "made", "failed", "exhausted", "blocked", "left")
-    columns = {name: [getattr(tally, name) for tally in report.stages.values()] for name in names}
-    shown_names = counted(columns, ("wanted", "reused", "made"))
-    lines: list[list[object]] = [
-        [stage, *(columns[name][index] for name in shown_names)] for index, stage in enumerate(report.stages)
-    ]
-    lines.append(["total", *(sum(columns[name]) for name in shown_names)])
-    out.print(f"\ncohort {report.cohort_id}\n")
-    out.print(table(["stage", *shown_names], lines, right=shown_names))
+    rows = {stage: {name: getattr(tally, name) for name in names} for stage, tally in report.stages.items()}
+    print(f"\ncohort {report.cohort_id}\n")
+    print_counts(rows, ("wanted", "reused", "made"))
     cost = "" if report.cost is None else f", cost {report.cost:.4f}"
     used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{cost})" if report.calls else ""
-    out.print(f"\n{many(report.calls, 'call')}{used}")
+    print(f"\n{many(report.calls, 'call')}{used}")
+    for note in report.notes:
+        print(f"note: {shown(note)}")
     _print_troubles(report)
     _print_scores(pool, report)
-    out.print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt", soft_wrap=True)
+    print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt")
     _print_next(report)
 
 
 def _print_troubles(report: RunReport) -> None:
     """Print what was kept as attempts, and why tasks failed, the same reason once."""
-    from genpool.cli.output import console, many, shown
+    from genpool.cli.output import many, shown
 
-    out = console()
     if report.attempts:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.attempts.items()))
-        out.print(f"{many(sum(report.attempts.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
+        print(f"{many(sum(report.attempts.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
     reasons: dict[str, list[str]] = {}
     for failure in report.failures:
         reasons.setdefault(failure.message, []).append(failure.gen_id)
     hints = {failure.message: failure.hint for failure in report.failures}
     for message, gen_ids in reasons.items():
-        out.print(
+        print(
             f"{many(len(gen_ids), 'task')} failed ({gen_ids[0]}{', …' if len(gen_ids) > 1 else ''}): {shown(message)}"
         )
         if hints[message]:
-            out.print(f"  hint: {shown(hints[message] or '')}")
+            print(f"  hint: {shown(hints[message] or '')}")
     if report.stopped_by is not None:
-        out.print(f"the run stopped: {shown(report.stopped_by.message)}")
+        print(f"the run stopped: {shown(report.stopped_by.message)}")
         if report.stopped_by.hint:
-            out.print(f"  hint: {shown(report.stopped_by.hint)}")
+            print(f"  hint: {shown(report.stopped_by.hint)}")
 
 
 def _print_scores(pool: Pool, report: RunReport) -> None:
     """Print the mean score by rubric and by the templates of what was judged."""
-    from genpool.cli.output import console, table
+    from genpool.cli.output import print_table
 
     scores = pool.scope(report.cohort_id).mean_scores()
     if not scores:
         return
     lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
-    out = console()
-    out.print("\nmean score by template\n")
-    out.print(table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"]))
-    out.print()
+    print("\nmean score by template\n")
+    print_table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"])
+    print()
 
 
 def _print_next(report: RunReport) -> None:

