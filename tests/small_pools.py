@@ -15,11 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from genpool.llm.client import Completion, Request
 from genpool.pool import Pool
 from genpool.records import Usage
 from genpool.testing import ScriptedModel
 from genpool.writer import seed_of
+from tests.conftest import NOT_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,10 +154,16 @@ def memory_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def mounted(place: Path, size: str) -> bool:
-    """Mount a small file system at a place; return whether that was possible."""
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """Mount a file system of a few bytes at a place; where that cannot be, the test is not run and says so."""
     place.mkdir(parents=True, exist_ok=True)
-    return _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place))
+    if not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)):
+        pytest.skip(f"{NOT_RUN}: a disk that is full or read-only needs root and mount(8)")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], capture_output=True, check=False)
 
 
 def remounted(place: Path, options: str) -> bool:
@@ -166,10 +175,6 @@ def _mount(*arguments: str) -> bool:
         return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
-
-
-def unmount(place: Path) -> None:
-    subprocess.run(["umount", str(place)], capture_output=True, check=False)
 
 
 # --- models -----------------------------------------------------------------------------------------

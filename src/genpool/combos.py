@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.canonical import Json, canonical_json, sha256
-from genpool.errors import CorruptFile, InputError, InvalidCombo, Problem, nearest
+from genpool.errors import CorruptFile, InputError, InvalidCombo, nearest
 from genpool.gen_ids import SCHEME
 from genpool.layout import check_name
 from genpool.signatures import text_problem
@@ -314,13 +314,13 @@ def read_rows(path: Path, shown: str) -> dict[str, dict[str, str]]:
     Raises:
         InvalidCombo: The file is not usable; every problem is listed with its line.
     """
+    problems = Problems(shown)
     if path.suffix == ".jsonl":
-        rows = _jsonl_rows(path)
+        rows = _jsonl_rows(path, problems)
     elif path.suffix == ".csv":
-        rows = _csv_rows(path)
+        rows = _csv_rows(path, problems)
     else:
         raise InvalidCombo(f"{shown}: rows come from a .csv or a .jsonl file")
-    problems = Problems(shown)
     found: dict[str, dict[str, str]] = {}
     for line, row in rows:
         name = row.pop("id", None)
@@ -337,24 +337,25 @@ def read_rows(path: Path, shown: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path, problems: Problems) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
     try:
-        header = reader.fieldnames or ()
-        twice = next((name for name in header if list(header).count(name) > 1), None)
-        if twice is not None:
-            raise InvalidCombo(f"{path}:1: two columns are named {twice!r}", hint="give each column its own name")
+        header = list(reader.fieldnames or ())
+        for name in dict.fromkeys(header):
+            if header.count(name) > 1:
+                problems.add(f"two columns are named {name!r}", 1, "give each column its own name")
         for row in reader:
             if None in row or None in row.values():
-                raise InvalidCombo(f"{path}:{reader.line_num}: the line has not as many values as the header")
-            rows.append((reader.line_num, dict(row)))
+                problems.add("the line has not as many values as the header", reader.line_num)
+            else:
+                rows.append((reader.line_num, dict(row)))
     except csv.Error as error:
-        raise InvalidCombo(f"{path}:{reader.line_num}: not readable as CSV: {error}") from None
+        problems.add(f"not readable as CSV: {error}", reader.reader.line_num)
     return rows
 
 
-def _jsonl_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _jsonl_rows(path: Path, problems: Problems) -> list[tuple[int, dict[str, str]]]:
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -362,10 +363,11 @@ def _jsonl_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            problem = Problem(f"not readable as JSON: {error}", str(path), number)
-            raise InvalidCombo(f"{path} is not usable: 1 problem", problems=[problem]) from None
+            problems.add(f"not readable as JSON: {error}", number)
+            continue
         if not isinstance(value, dict):
-            raise InvalidCombo(f"{path}:{number}: not a JSON object")
+            problems.add("not a JSON object", number)
+            continue
         texts = {key: item if isinstance(item, str) else orjson.dumps(item).decode() for key, item in value.items()}
         if not isinstance(value.get("id"), str | int) or isinstance(value["id"], bool):
             texts.pop("id", None)  # null, true, 1.0, [1]: nothing that names a row

@@ -130,7 +130,7 @@ def read_config(layout: PoolLayout) -> PoolConfig:
 def _read(path: Path, root: Path) -> str:
     hint = f"`genpool init {root}` makes a pool there; `--pool DIR` names another"
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotAPool(f"{root} is not a pool: it has no pool.yaml", hint=hint) from None
     except NotADirectoryError:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline
 
 ADOPTED_FORMAT: Final = "genpool.adopted/1"
+_ANEW: Final = "`genpool run` writes it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +153,24 @@ def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> l
         known = cohort_ids(layout)
         hint = f"`genpool run {cohort_id}` adopts its plan" if cohort_id in known else nearest(cohort_id, known)
         raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", hint=_ANEW) from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
-        raise CorruptFile(
-            f"{path}:1: the header needs the columns stage and gen_id", hint="`genpool run` writes it anew"
-        )
-    members = []
-    for row in reader:
-        wrong = reference_problem(row["gen_id"])
-        if wrong or row["stage"] not in pipeline:
-            said = f"gen_id {row['gen_id']!r} {wrong}" if wrong else f"no stage is named {row['stage']!r}"
-            raise CorruptFile(f"{path}:{reader.line_num}: {said}", hint="`genpool run` writes it anew")
-        known = pipeline[row["stage"]].fields
-        fields = {name: value for name, value in row.items() if name in known and value}
-        members.append(Member(row["stage"], row["gen_id"], fields))
-    return members
+    try:
+        if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
+            raise CorruptFile(f"{path}:1: the header needs the columns stage and gen_id", hint=_ANEW)
+        return [_member(row, pipeline, f"{path}:{reader.line_num}") for row in reader]
+    except csv.Error as error:
+        raise CorruptFile(f"{path}:{reader.line_num + 1}: not readable as CSV: {error}", hint=_ANEW) from None
+
+
+def _member(row: Mapping[str, str], pipeline: Pipeline, where: str) -> Member:
+    wrong = reference_problem(row["gen_id"])
+    if wrong or row["stage"] not in pipeline:
+        said = f"gen_id {row['gen_id']!r} {wrong}" if wrong else f"no stage is named {row['stage']!r}"
+        raise CorruptFile(f"{where}: {said}", hint=_ANEW)
+    known = pipeline[row["stage"]].fields
+    return Member(row["stage"], row["gen_id"], {name: value for name, value in row.items() if name in known and value})
 
 
 def cohort_ids(layout: PoolLayout) -> Sequence[str]:

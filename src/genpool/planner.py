@@ -149,6 +149,19 @@ class Plan:
             at = self.stage(at.stage.parent)
         return str(at.value(where, MODEL_FIELD))
 
+    def lacking_above(self, plan: StagePlan, index: int) -> tuple[StagePlan, int] | None:
+        """Return the nearest task above one that has no generation, or None where all have.
+
+        A template may use the text of any ancestor, so a task waits for all of them, not for its parent alone: the
+        parent can exist while its own parent was removed.
+        """
+        while plan.stage.parent is not None:
+            index = plan.sources[index]
+            plan = self.stage(plan.stage.parent)
+            if plan.states[index] != State.REUSE:
+                return plan, index
+        return None
+
     def tasks(self) -> Iterator[Task]:
         """Yield every task, in plan order."""
         for stage in self.stages:
@@ -222,17 +235,19 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, stor
 def _mark_exhausted(plan: Plan, stage_plan: StagePlan, config: PoolConfig, store: GenerationStore) -> None:
     """Mark the tasks whose attempts reached the limit, and those that wait for one of these in vain."""
     attempted = store.attempted(stage_plan.stage)
-    parent = plan.stage(stage_plan.stage.parent) if stage_plan.stage.parent else None
-    stuck = {State.EXHAUSTED, State.BLOCKED}
-    if not attempted and (parent is None or not stuck & set(parent.states)):
+    above = {stage.name for stage in plan.pipeline.ancestors(stage_plan.stage)}
+    stuck = any(
+        State.EXHAUSTED in one.states or State.BLOCKED in one.states for one in plan.stages if one.stage.name in above
+    )
+    if not attempted and not stuck:
         return
     for index in stage_plan.to_make():
-        gen_id = stage_plan.gen_ids[index]
-        if parent is not None and parent.states[stage_plan.sources[index]] in stuck:
+        lacking = plan.lacking_above(stage_plan, index) if stuck else None
+        if lacking is not None and lacking[0].states[lacking[1]] in {State.EXHAUSTED, State.BLOCKED}:
             stage_plan.states[index] = State.BLOCKED
-        elif gen_id in attempted and not stage_plan.copies(index):
+        elif stage_plan.gen_ids[index] in attempted and not stage_plan.copies(index):
             model = config.models.get(plan.model_of(stage_plan, index) or "")
-            if model and len(unacceptable(store, stage_plan.stage, gen_id)) >= model.attempts:
+            if model and len(unacceptable(store, stage_plan.stage, stage_plan.gen_ids[index])) >= model.attempts:
                 stage_plan.states[index] = State.EXHAUSTED
 
 

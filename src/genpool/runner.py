@@ -136,7 +136,7 @@ class Runner:
         self._concurrency = concurrency
         self._watch = watch or (lambda _: None)
         self._lanes: dict[str, _Lane] = {}
-        self._children = [_children(plan, at) for at in range(len(plan.stages))]
+        self._waiting = _waiting(plan)
         self._open = 0
         self._idle = asyncio.Event()
         self._draining = False
@@ -167,7 +167,7 @@ class Runner:
         """
         for at, stage in enumerate(self.plan.stages):
             for index in stage.to_make():
-                if self._parent_exists(at, index):
+                if self.plan.lacking_above(stage, index) is None:
                     self._enqueue(at, index)
         if self._open:
             try:
@@ -178,12 +178,6 @@ class Runner:
         return self.report
 
     # -- lanes -------------------------------------------------------------------------------------
-
-    def _parent_exists(self, at: int, index: int) -> bool:
-        stage = self.plan.stages[at]
-        if stage.stage.parent is None:
-            return True
-        return self.plan.stage(stage.stage.parent).states[stage.sources[index]] == State.REUSE
 
     def _enqueue(self, at: int, index: int) -> None:
         stage = self.plan.stages[at]
@@ -230,7 +224,7 @@ class Runner:
         tally = self.report.stages[stage.stage.name]
         if made.outcome is Outcome.COMMITTED:
             tally.made += 1
-            for child_at, child in self._children[at].get(index, ()):
+            for child_at, child in self._waiting.get((stage.stage.name, index), ()):
                 self._enqueue(child_at, child)
         elif made.outcome is Outcome.EXHAUSTED:
             tally.exhausted += 1
@@ -244,8 +238,9 @@ class Runner:
             )
 
     def _block(self, at: int, index: int) -> None:
-        """Count every task below one that will not be made."""
-        for child_at, child in self._children[at].get(index, ()):
+        """Count every task that waits for one that will not be made."""
+        stage = self.plan.stages[at]
+        for child_at, child in self._waiting.get((stage.stage.name, index), ()):
             self.report.stages[self.plan.stages[child_at].stage.name].blocked += 1
             self._block(child_at, child)
 
@@ -298,12 +293,12 @@ def new_report(run_id: str, plan: Plan) -> RunReport:
     return RunReport(run_id, plan.cohort_id, stages, notes=plan.notes)
 
 
-def _children(plan: Plan, at: int) -> Mapping[int, list[tuple[int, int]]]:
-    """Return, for every task of a stage, the tasks to make directly below it."""
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    name = plan.stages[at].stage.name
-    for child_at, child in enumerate(plan.stages):
-        if child.stage.parent == name:
-            for index in child.to_make():
-                found[child.sources[index]].append((child_at, index))
+def _waiting(plan: Plan) -> Mapping[tuple[str, int], list[tuple[int, int]]]:
+    """Return, for every task (stage, position) that others wait for, those that can be made once it is."""
+    found: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+    for at, stage in enumerate(plan.stages):
+        for index in stage.to_make():
+            above = plan.lacking_above(stage, index)
+            if above is not None:
+                found[above[0].stage.name, above[1]].append((at, index))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import combinations
@@ -33,6 +34,7 @@ MAX_TASKS: Final = 5_000_000
 """The most tasks that one spec may select."""
 _FILE: Final = "@file:"
 _ALL: Final = "all"
+_BARE_FILE: Final = re.compile(r"(:[ \t]+)(@file:[^\s,}\]'\"#]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
     return spec
 
 
+def _quote_files(text: str) -> str:
+    """Return a spec's text with its bare `@file:…` values in quotation marks: YAML reserves the character @."""
+    return _BARE_FILE.sub(r"\1'\2'", text)
+
+
 class _SpecReader:
     """Reads one spec, collecting what is wrong."""
 
@@ -94,7 +101,7 @@ class _SpecReader:
         self.problems = problems
 
     def read(self, cohort_id: str, text: str) -> CohortSpec | None:
-        tree = self.problems.table(read_yaml(text, self.problems), "a spec")
+        tree = self.problems.table(read_yaml(_quote_files(text), self.problems), "a spec")
         if tree is None:
             return None
         check_format(tree, FORMAT, self.problems)

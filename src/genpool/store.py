@@ -301,7 +301,7 @@ class DirectoryStore:
     def _remove_stale(self) -> None:
         """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
         for folder in self.layout.staging.iterdir():
-            if (folder / "lock").exists() and not locks.is_held(folder / "lock"):
+            if not locks.is_held(folder / "lock"):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, generation: Generation) -> bool:

@@ -199,10 +199,17 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
-        problems.add(f"not readable as YAML: {said}", mark.line + 1 if mark else None)
+        problems.add(f"not readable as YAML: {said}", mark.line + 1 if mark else None, _yaml_hint(text, mark))
     except (yaml.YAMLError, ValueError) as error:
         problems.add(f"not readable as YAML: {error}".splitlines()[0])
     return None
+
+
+def _yaml_hint(text: str, mark: yaml.Mark | None) -> str | None:
+    """Return what would be right where YAML reserves the character that a value begins with."""
+    lines = text.split("\n")
+    rest = lines[mark.line][mark.column :] if mark and mark.line < len(lines) else ""
+    return "put it in quotation marks: '@file:…'" if rest.startswith("@") else None
 
 
 def check_format(table: Table, expected: str, problems: Problems) -> None:

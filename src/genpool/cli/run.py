@@ -114,7 +114,8 @@ def print_report(pool: Pool, report: RunReport) -> None:
     print_counts(rows, ("wanted", "reused", "made"))
     cost = "" if report.cost is None else f", cost {report.cost:.4f}"
     used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{cost})" if report.calls else ""
-    print(f"\n{many(report.calls, 'call')}{used}")
+    nothing = ": everything existed already" if report.complete and not report.made else ""
+    print(f"\n{many(report.calls, 'call')}{used}{nothing}")
     for note in report.notes:
         print(f"note: {shown(note)}")
     _print_troubles(report)

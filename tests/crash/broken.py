@@ -1,0 +1,116 @@
+"""Protocols that are broken on purpose: a sweep that does not catch them proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from genpool.durable import make_directory, write_directory
+from genpool.layout import METADATA
+from genpool.ledger import Ledger
+from genpool.store import DirectoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from genpool.records import Record
+    from genpool.store import Generation
+
+
+def _files(generation: Generation) -> dict[str, bytes]:
+    return {f"{name}.txt": text.encode() for name, text in generation.texts.items()}
+
+
+class WritesIntoPlace(DirectoryStore):
+    """Writes the files where readers look, instead of moving them there as a whole."""
+
+    def commit(self, generation: Generation) -> bool:
+        target = self.layout.generation("draft", generation.gen_id)
+        make_directory(target.parent)
+        write_directory(target, {**_files(generation), METADATA: generation.record.encode()})
+        return True
+
+
+class WritesMetadataFirst(DirectoryStore):
+    """Writes into place, and the metadata before the texts that it vouches for."""
+
+    def commit(self, generation: Generation) -> bool:
+        target = self.layout.generation("draft", generation.gen_id)
+        make_directory(target)
+        (target / METADATA).write_bytes(generation.record.encode())
+        for name, data in _files(generation).items():
+            (target / name).write_bytes(data)
+        return True
+
+
+class AcknowledgesEarly(DirectoryStore):
+    """Says that a generation is kept, and keeps it when the session ends."""
+
+    @contextmanager
+    def session(self, in_flight: int = 1) -> Iterator[None]:
+        self.later: list[Generation] = []
+        with super().session(in_flight):
+            yield
+            for generation in self.later:
+                super().commit(generation)
+
+    def commit(self, generation: Generation) -> bool:
+        self.later.append(generation)
+        return True
+
+
+class Overwrites(DirectoryStore):
+    """Replaces a generation that is there."""
+
+    def _commit(self, generation: Generation) -> bool:
+        staged = self._stage(generation.record.encode(), generation.texts)
+        target = self.layout.generation("draft", generation.gen_id)
+        shutil.rmtree(target)
+        staged.rename(target)
+        return True
+
+
+class DeletesWhatIsIncomplete(DirectoryStore):
+    """Clears a place by deleting what is there."""
+
+    def _clear_place(self, record: Record) -> None:
+        shutil.rmtree(self.layout.generation("draft", record.gen_id))
+
+
+class PublishesAttemptsInPieces(DirectoryStore):
+    """Moves an attempt's files one by one."""
+
+    def _publish_attempt(self, record: Record, folder: Path) -> int:
+        place = self.layout.attempts("draft", record.gen_id)
+        number = len(list(place.iterdir())) + 1 if place.exists() else 1
+        make_directory(place / str(number))
+        for path in sorted(folder.iterdir(), reverse=True):
+            path.rename(place / str(number) / path.name)
+        return number
+
+
+class AnnouncesIntentsUnwritten(Ledger):
+    """Does not wait until an entry is in the file."""
+
+    async def _write(self, entry: Mapping[str, object]) -> None:
+        self._later = [*getattr(self, "_later", []), asyncio.create_task(super()._write(entry))]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._later)
+        await super().close()
+
+
+def replace_in_place(path: Path, data: bytes) -> None:
+    """Write a new content over the old one."""
+    with path.open("wb", buffering=0) as file:
+        file.write(data)
+
+
+def append_behind_a_torn_line(path: Path, data: bytes) -> None:
+    """Append without a look at how the file ends."""
+    with path.open("ab", buffering=0) as file:
+        file.write(data)

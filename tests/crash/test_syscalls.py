@@ -1,0 +1,152 @@
+"""Killed at every system call: nothing torn is visible, nothing that was acknowledged is lost.
+
+The sweep is run over genpool's own writers, and over writers that are broken on purpose, which it must catch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash import broken, scenarios
+from tests.crash.syscall_sweep import need_tracing, points, run_until
+from tests.small_pools import memory_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.crash.scenarios import Scenario
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep found."""
+
+    calls: int
+    """System calls of an undisturbed run."""
+    swept: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def sweep(scenario: Scenario, step: int, *, until_caught: bool = False) -> Sweep:
+    """Kill a scenario at every `step`-th of its system calls, and judge what each kill left."""
+    with memory_folder() as folder:
+        before = folder / "before"
+        scenario.prepare(before)
+        whole = _one(scenario, folder, None)
+        found = Sweep(whole.calls, wrong=[f"undisturbed: {said}" for said in whole.wrong])
+        for point in points(whole.calls, step):
+            found.swept += 1
+            found.wrong += [f"killed at call {point}: {said}" for said in _one(scenario, folder, point).wrong]
+            if until_caught and found.wrong:
+                break
+    return found
+
+
+def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
+    """Run a scenario once from its beginning; judge what is left."""
+    root, acks = folder / "pool", folder / "acks"
+    shutil.copytree(folder / "before", root)
+    acks.mkdir()
+    run = run_until(lambda: scenario.act(root, _acknowledger(acks)), kill_at)
+    acked = {path.name for path in acks.iterdir()}
+    if kill_at is None and not acked:
+        raise AssertionError("an undisturbed run acknowledges something")
+    wrong = list(scenario.wrong(root, acked))
+    shutil.rmtree(root)
+    shutil.rmtree(acks)
+    return Sweep(run.calls, 1, wrong)
+
+
+def _acknowledger(acks: Path) -> Callable[[str], None]:
+    def ack(what: str) -> None:
+        (acks / what).touch()
+
+    return ack
+
+
+@pytest.fixture(autouse=True)
+def _tracing() -> None:
+    need_tracing()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "least", "short_step"),
+    [
+        (scenarios.Committing(), 80, 1),
+        (scenarios.CommittingTwice(), 100, 1),
+        (scenarios.CommittingOverIncomplete(), 100, 1),
+        (scenarios.KeepingAnAttempt(), 100, 1),
+        (scenarios.KeepingASource(), 15, 1),
+        (scenarios.ReplacingAFile(), 10, 1),
+        (scenarios.AppendingLines(), 10, 1),
+        (scenarios.WritingTheLedger(), 60, 1),
+        (scenarios.Adopting(), 150, 2),
+        (scenarios.LockingThePool(), 25, 1),
+        (scenarios.RunningACohort(), 800, 13),
+    ],
+    ids=lambda one: type(one).__name__ if not isinstance(one, int) else "",
+)
+def test_killed_at_every_system_call_nothing_is_torn_and_nothing_acknowledged_is_lost(
+    scenario: Scenario, least: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sweep(scenario, 1 if full else short_step)
+    with capsys.disabled():
+        print(f"\n  {type(scenario).__name__}: killed at {found.swept} of {found.calls} system calls", end="")
+    assert found.wrong == []
+    assert found.calls >= least, "the sweep has shrunk"
+    assert found.swept >= found.calls // (1 if full else short_step)
+
+
+def test_every_point_is_one_system_call_and_a_kill_comes_before_it(tmp_path: Path) -> None:
+    def program() -> None:
+        for number in range(4):
+            (tmp_path / str(number)).mkdir()
+        (tmp_path / "ended").mkdir()
+
+    whole = run_until(program, None)
+    assert not whole.killed
+    left = []
+    for point in range(1, whole.calls + 1):
+        for path in tmp_path.iterdir():
+            path.rmdir()
+        assert run_until(program, point).killed
+        left.append(len(list(tmp_path.iterdir())))
+    assert left == sorted(left)
+    assert set(left) == {0, 1, 2, 3, 4, 5}
+    assert left.count(2) == 1, "between two calls of mkdir there is one point"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "symptom"),
+    [
+        (scenarios.Committing(broken.WritesIntoPlace), "torn"),
+        (scenarios.Committing(broken.WritesMetadataFirst), "torn"),
+        (scenarios.Committing(broken.AcknowledgesEarly), "lost"),
+        (scenarios.CommittingTwice(broken.Overwrites), "not what it was"),
+        (scenarios.CommittingOverIncomplete(broken.DeletesWhatIsIncomplete), "is gone"),
+        (scenarios.KeepingAnAttempt(broken.PublishesAttemptsInPieces), "torn attempt"),
+        (scenarios.WritingTheLedger(broken.AnnouncesIntentsUnwritten), "lost"),
+        (scenarios.ReplacingAFile(broken.replace_in_place), "torn"),
+        (scenarios.AppendingLines(broken.append_behind_a_torn_line), "torn"),
+    ],
+    ids=[
+        "written into place",
+        "metadata first",
+        "acknowledged early",
+        "overwritten",
+        "incomplete deleted",
+        "attempt in pieces",
+        "intent not written",
+        "replaced in place",
+        "torn line kept",
+    ],
+)
+def test_a_protocol_that_is_broken_is_caught(scenario: Scenario, symptom: str) -> None:
+    found = sweep(scenario, 1, until_caught=True)
+    assert found.wrong, f"{found.swept} points, and nothing was noticed"
+    assert symptom in found.wrong[0]

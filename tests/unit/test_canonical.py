@@ -1,0 +1,43 @@
+"""Canonical JSON: the same value gives the same bytes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from genpool.canonical import canonical_json, sha256
+
+
+def test_keys_are_sorted_and_no_white_space_is_written() -> None:
+    assert canonical_json({"b": [1, 2], "a": {"d": None, "c": True}}) == b'{"a":{"c":true,"d":null},"b":[1,2]}'
+
+
+def test_the_order_in_which_keys_were_given_does_not_matter() -> None:
+    assert canonical_json({"a": 1, "b": 2}) == canonical_json({"b": 2, "a": 1})
+
+
+def test_text_is_written_as_utf_8() -> None:
+    assert canonical_json("śnienie 夢") == '"śnienie 夢"'.encode()
+
+
+def test_only_quotes_backslashes_and_control_characters_are_escaped() -> None:
+    assert canonical_json('a"b\\c\n\x01/\x7f') == b'"a\\"b\\\\c\\n\\u0001/\x7f"'
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(1.0, b"1"), (0.7, b"0.7"), (1e21, b"1e+21"), (-0.0, b"0"), (2**53 - 1, b"9007199254740991")],
+)
+def test_numbers_are_written_as_ecmascript_does(number: float, written: bytes) -> None:
+    assert canonical_json(number) == written
+
+
+@pytest.mark.parametrize("value", ["\ud800", math.nan, math.inf, 2**53, {"a": ["\udfff"]}])
+def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+    with pytest.raises(ValueError):
+        canonical_json(value)  # type: ignore[arg-type]
+
+
+def test_a_digest_is_sixty_four_hex_digits_in_lower_case() -> None:
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
