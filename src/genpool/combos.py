@@ -11,6 +11,7 @@ import csv
 import io
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256 as _sha256
 from typing import TYPE_CHECKING, Final
 
@@ -237,8 +238,7 @@ def check_spelling(name: str, names: Sequence[str], what: str) -> None:
     Raises:
         InputError: There are two such names.
     """
-    folded = unicodedata.normalize("NFC", name).casefold()
-    alike = [other for other in names if other != name and unicodedata.normalize("NFC", other).casefold() == folded]
+    alike = [other for other in _by_spelling(tuple(names)).get(_folded(name), ()) if other != name]
     if alike:
         raise InputError(
             f"{what} {name!r} and {alike[0]!r} differ only in case or Unicode form",
@@ -246,14 +246,32 @@ def check_spelling(name: str, names: Sequence[str], what: str) -> None:
         )
 
 
-def read_concept(layout: PoolLayout, concept_id: str) -> Concept:
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+@lru_cache(maxsize=8)
+def _by_spelling(names: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the names by what a file system that folds case makes of them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_folded(name), []).append(name)
+    return found
+
+
+def read_concept(layout: PoolLayout, concept_id: str, known: Sequence[str] | None = None) -> Concept:
     """Read a concept.
+
+    Args:
+        layout: The pool's paths.
+        concept_id: The concept's name.
+        known: The names of all concepts, where the caller has listed them already.
 
     Raises:
         InvalidCombo: There is no such concept, or its file is not usable.
     """
     path = layout.concepts / f"{check_name(concept_id, 'concept')}.yaml"
-    names = list_names(layout.concepts, ".yaml")
+    names = list_names(layout.concepts, ".yaml") if known is None else known
     if concept_id not in names:
         raise InvalidCombo(
             f"no concept is named {concept_id!r} ({path} does not exist)", hint=nearest(concept_id, names)

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from genpool.errors import InvalidSpec
+from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.spec import MAX_TASKS, CohortSpec, StageSpec
 from genpool.stages import TEMPLATE_FIELD, Stage
@@ -75,14 +76,13 @@ def compile_spec(spec: CohortSpec, template: Callable[[str, str], Template]) -> 
     notes: list[str] = []
     for chosen in spec.stages:
         stage = chosen.stage
-        copies[stage.name] = frozenset(
-            level for level in chosen.levels.get(TEMPLATE_FIELD, ()) if template(stage.name, level).mode == MODE_COPY
-        )
-        below = len(chosen.combos) if stage.parent is None else counts[stage.parent]
+        named = chosen.levels.get(TEMPLATE_FIELD, (DEFAULT_TEMPLATE,))
+        copies[stage.name] = frozenset(level for level in named if template(stage.name, level).mode == MODE_COPY)
+        below = chosen.combos.count if chosen.combos else counts[str(stage.parent)]
         counts[stage.name] = below * _variant_count(chosen, copies[stage.name])
         if copies[stage.name] and chosen.replicates > 1:
-            named = ", ".join(sorted(copies[stage.name]))
-            notes.append(f"{stage.name}: {named} copies, so it has one replicate, not {chosen.replicates}")
+            copying = ", ".join(sorted(copies[stage.name]))
+            notes.append(f"{stage.name}: {copying} copies, so it has one replicate, not {chosen.replicates}")
     _check_count(spec.cohort_id, counts)
     stages = tuple(_selection(chosen, copies[chosen.stage.name], counts[chosen.stage.name]) for chosen in spec.stages)
     return Selection(stages, tuple(notes))
@@ -106,7 +106,7 @@ def _variant_count(chosen: StageSpec, copies: AbstractSet[str]) -> int:
         if field != TEMPLATE_FIELD:
             others *= len(levels)
     if TEMPLATE_FIELD not in chosen.levels:
-        return others * chosen.replicates
+        return others * (1 if copies else chosen.replicates)
     made = len(chosen.levels[TEMPLATE_FIELD]) - len(copies)
     return others * (made * chosen.replicates + len(copies))
 
@@ -114,13 +114,14 @@ def _variant_count(chosen: StageSpec, copies: AbstractSet[str]) -> int:
 def _selection(chosen: StageSpec, copies: AbstractSet[str], count: int) -> StageSelection:
     """Return a stage's variants: axes in the order of the stage, replicates innermost."""
     stage = chosen.stage
-    template_at = stage.axes.index(TEMPLATE_FIELD) if TEMPLATE_FIELD in stage.axes else None
+    at = stage.axes.index(TEMPLATE_FIELD) if TEMPLATE_FIELD in stage.axes else None
     variants: list[Variant] = []
     copying: set[int] = set()
     for levels in product(*(chosen.levels[field] for field in stage.axes)):
-        if template_at is not None and levels[template_at] in copies:
+        if (DEFAULT_TEMPLATE if at is None else levels[at]) in copies:
             copying.add(len(variants))
             variants.append((*levels, 1))
         else:
             variants.extend((*levels, slot) for slot in range(1, chosen.replicates + 1))
-    return StageSelection(stage, tuple(variants), count, chosen.combos, frozenset(copying))
+    combos = tuple(chosen.combos.make()) if chosen.combos else ()
+    return StageSelection(stage, tuple(variants), count, combos, frozenset(copying))

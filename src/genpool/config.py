@@ -46,6 +46,8 @@ _OTHER_KEYS: Final = frozenset(
     "client model base_url key price concurrency requests_per_minute attempts timeout constrain context extra "
     "answers calls_log seconds".split()
 )
+_OURS: Final = frozenset("model messages seed stream stream_options n response_format".split())
+"""What a request holds besides sampling parameters."""
 _CONSTRAIN: Final = ("json_schema", "grammar", "none")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -277,11 +279,18 @@ def _model(model_id: str, table: Table, problems: Problems) -> ModelEntry:
         price=_price(table, what, problems),
         concurrency=problems.whole_number(table, "concurrency", what) or defaults.get(client or "", 4),
         attempts=problems.whole_number(table, "attempts", what) or 2,
-        timeout=problems.number(table, "timeout", what) or 600.0,
+        timeout=_timeout(table, what, problems),
         constrain=_choice(table, "constrain", _CONSTRAIN, what, problems) or _CONSTRAIN[0],
         context=problems.whole_number(table, "context", what) or 4096,
         script={key: table.entries[key].value() for key in ("answers", "seconds", "calls_log") if key in table.entries},
     )
+
+
+def _timeout(table: Table, what: str, problems: Problems) -> float:
+    seconds = problems.number(table, "timeout", what)
+    if seconds == 0:
+        problems.add(f"{what}: timeout is 0", table.line_of("timeout"), "seconds, more than 0; left out: 600")
+    return seconds or 600.0
 
 
 def _choice(table: Table, key: str, choices: tuple[str, ...], what: str, problems: Problems) -> str | None:
@@ -317,6 +326,8 @@ def _sampling(table: Table, what: str, problems: Problems) -> dict[str, Json]:
             sent[key] = problems.number(table, key, what)
     extra = problems.table(table.entries.get("extra"), f"{what}: extra")
     if extra is not None:
+        for key in sorted(_OURS.intersection(extra.entries)):
+            problems.add(f"{what}: extra may not hold {key!r}", extra.line_of(key), "genpool sends it itself")
         sent.update({key: node.value() for key, node in extra.entries.items()})
     for key, value in sent.items():
         try:

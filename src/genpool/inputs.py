@@ -20,9 +20,11 @@ from genpool.errors import InvalidCombo, nearest
 from genpool.prompts import Renderer, Template, read_template, template_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from genpool.layout import PoolLayout
+    from genpool.signatures import FieldValue
+    from genpool.stages import Stage
 
 
 class Inputs:
@@ -34,6 +36,7 @@ class Inputs:
 
     def __init__(self, layout: PoolLayout) -> None:
         self.layout = layout
+        self._concept_ids: list[str] | None = None
         self._concepts: dict[str, Concept] = {}
         self._templates: dict[tuple[str, str], Template] = {}
         self._renderers: dict[tuple[str, str], Renderer] = {}
@@ -46,7 +49,9 @@ class Inputs:
 
     def concept_ids(self) -> list[str]:
         """Return the names of all concepts, sorted by code point."""
-        return list_names(self.layout.concepts, ".yaml")
+        if self._concept_ids is None:
+            self._concept_ids = list_names(self.layout.concepts, ".yaml")
+        return self._concept_ids
 
     def concept(self, concept_id: str) -> Concept:
         """Return a concept.
@@ -55,7 +60,7 @@ class Inputs:
             InvalidCombo: It does not exist or is not usable.
         """
         if concept_id not in self._concepts:
-            self._concepts[concept_id] = read_concept(self.layout, concept_id)
+            self._concepts[concept_id] = read_concept(self.layout, concept_id, self.concept_ids())
         return self._concepts[concept_id]
 
     def rows(self, file: str) -> dict[str, dict[str, str]]:
@@ -158,3 +163,14 @@ def child_context(texts: Mapping[str, str], parent_stage: str) -> dict[str, Any]
     """
     seen = {stage: AncestorText(text) for stage, text in texts.items()}
     return {**seen, "parent": seen[parent_stage]}
+
+
+def own_context(stage: Stage, variant: Sequence[FieldValue]) -> dict[str, Any]:
+    """Return what a task itself adds to its context: `replicate`, and its levels as `axes`.
+
+    Args:
+        stage: The task's stage.
+        variant: The values of `stage.fields[1:]`.
+    """
+    axes = dict(zip(stage.fields[1:], variant, strict=True))
+    return {"replicate": axes.pop("replicate"), "axes": axes}

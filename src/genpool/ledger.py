@@ -68,6 +68,7 @@ class Ledger:
             "at": utc_now(),
         }
         self._descriptor: int | None = None
+        self._opened = False
         self._count = 0
         self._pending: list[bytes] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -140,11 +141,8 @@ class Ledger:
     def _append(self, data: bytes) -> None:
         with storage_errors(f"cannot write the ledger {self.path}"):
             if self._descriptor is None:
-                make_directory(self.path.parent)
-                self._descriptor = os.open(
-                    self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666
-                )
-                flush_directory(self.path.parent)
+                self._open()
+            assert self._descriptor is not None
             end = os.fstat(self._descriptor).st_size
             try:
                 write_all(self._descriptor, data if end else orjson.dumps(self._head) + b"\n" + data)
@@ -152,7 +150,17 @@ class Ledger:
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, end)  # a torn line would swallow the next one
+                # after a flush that failed the descriptor proves nothing any more: the next line gets another
+                os.close(self._descriptor)
+                self._descriptor = None
                 raise
+
+    def _open(self) -> None:
+        make_directory(self.path.parent)
+        once = 0 if self._opened else os.O_EXCL  # the file is this run's alone
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | once | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._opened = True
+        flush_directory(self.path.parent)
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:

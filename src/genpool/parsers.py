@@ -67,7 +67,7 @@ def _text(raw: str, scale: Scale | None) -> Parsed:
 
 
 _SCORE_LINE: Final = re.compile(
-    r"[\s>*_#`~-]*score[\s*_`~]*[:=][\s*_`~]*(?P<score>[-+]?[0-9]+(?:\.[0-9]+)?)(?P<of>\s*/\s*[0-9.]+)?[\s*_`~.]*",
+    r"[\s>*_#`~-]*score[\s*_`~]*[:=][\s*_`~]*(?P<score>[-+]?[0-9]+(?:\.[0-9]+)?)(?:\s*/\s*(?P<of>[0-9]+(?:\.[0-9]+)?))?[\s*_`~.]*",
     re.IGNORECASE,
 )
 
@@ -78,6 +78,8 @@ def _score_line(raw: str, scale: Scale | None) -> Parsed:
     found = _SCORE_LINE.fullmatch(lines[-1]) if lines else None
     if found is None:
         raise ParseFailure("the last line is not `SCORE: <number>`")
+    if found["of"] is not None and scale is not None and float(found["of"]) != scale[1]:
+        raise ParseFailure(f"the score is out of {found['of']}, but the scale ends at {scale[1]:g}")
     return Parsed(raw.strip(), _checked(float(found["score"]), scale))
 
 
@@ -99,7 +101,12 @@ def _json_score(raw: str, scale: Scale | None) -> Parsed:
     said = f"{reason.strip()}\n" if isinstance(reason, str) and reason.strip() else ""
     if any("\ud800" <= char <= "\udfff" for char in said):
         raise ParseFailure("the reason holds half a character (a lone surrogate), which no file can hold")
-    return Parsed(f"{said}SCORE: {checked.value:g}", checked)
+    return Parsed(f"{said}SCORE: {_plain(checked.value)}", checked)
+
+
+def _plain(value: float) -> str:
+    """Return a number without a needless fraction."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _unfenced(body: str) -> str:

@@ -14,37 +14,37 @@ import asyncio
 import os
 import secrets
 import shutil
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from genpool.compiler import Selection, compile_spec
+from genpool.compiler import Selection, StageSelection, compile_spec
 from genpool.config import FORMAT, PoolConfig, read_config
 from genpool.durable import make_directory, replace_file, storage_errors
 from genpool.errors import NotAPool, StorageFailed
 from genpool.gen_ids import SCHEME
-from genpool.inputs import Inputs, child_context
+from genpool.inputs import Inputs, child_context, own_context
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger
 from genpool.locks import pool_lock
 from genpool.membership import adopt, cohort_ids
 from genpool.planner import Plan, make_plan
+from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, read_spec
 from genpool.stages import TEMPLATE_FIELD
 from genpool.store import DirectoryStore
-from genpool.writer import DEFAULT_TEMPLATE, Books, TaskWriter
+from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.runner import Runner, RunReport, Watcher
-    from genpool.signatures import FieldValue
     from genpool.stages import Stage
     from genpool.store import Attempt
 
@@ -142,9 +142,9 @@ class Pool:
         """The pool's directory."""
         return self.layout.root
 
-    @cached_property
+    @property
     def inputs(self) -> Inputs:
-        """The pool's concepts, rows, combos and templates."""
+        """The pool's concepts, rows, combos and templates, read anew: they may have been edited since."""
         return Inputs(self.layout)
 
     def cohort_ids(self) -> list[str]:
@@ -172,38 +172,33 @@ class Pool:
             InvalidSpec: The spec is not usable; every problem is listed.
             InvalidTemplate: A template cannot be rendered.
         """
-        selection = self._selection(self.spec(cohort_id))
+        inputs = self.inputs
+        selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
         return make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
 
-    def _selection(self, spec: CohortSpec) -> Selection:
+    def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
         """Return what a spec selects; its templates are known to render."""
-        selection = compile_spec(spec, self.inputs.template)
-        self._try_templates(selection)
+        selection = compile_spec(spec, inputs.template)
+        self._try_templates(selection, inputs)
         return selection
 
-    def _try_templates(self, selection: Selection) -> None:
+    def _try_templates(self, selection: Selection, inputs: Inputs) -> None:
         """Render every template once, so that what cannot be rendered is known before a call is paid for."""
         for chosen in selection.stages:
-            seen = set()
-            for variant in chosen.variants:
-                values = dict(zip(chosen.stage.fields[1:], variant, strict=True))
-                name = str(values.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE))
-                if name not in seen and self.inputs.template(chosen.stage.name, name).mode != MODE_COPY:
-                    self.inputs.renderer(chosen.stage.name, name).render(
-                        self._trial_context(chosen.stage, selection, values)
-                    )
-                seen.add(name)
+            stage = chosen.stage
+            place = stage.fields.index(TEMPLATE_FIELD) - 1 if TEMPLATE_FIELD in stage.axes else None
+            first = {DEFAULT_TEMPLATE if place is None else str(one[place]): one for one in reversed(chosen.variants)}
+            for name, variant in first.items():
+                if inputs.template(stage.name, name).mode != MODE_COPY:
+                    context = self._trial_context(chosen, inputs)
+                    inputs.renderer(stage.name, name).render({**context, **own_context(stage, variant)})
 
-    def _trial_context(self, stage: Stage, selection: Selection, values: dict[str, FieldValue]) -> dict[str, Any]:
-        known = {
-            "replicate": values["replicate"],
-            "axes": {key: one for key, one in values.items() if key != "replicate"},
-        }
-        if stage.parent is None:
-            combos = next(one.combos for one in selection.stages if one.stage is stage)
-            return {**self.inputs.context(combos[0]), **known}
-        texts = {one.name: "a text" for one in self.config.pipeline.ancestors(stage)}
-        return {**child_context(texts, stage.parent), **known}
+    def _trial_context(self, chosen: StageSelection, inputs: Inputs) -> dict[str, Any]:
+        """Return what a template of a stage is tried with: the first combo, or some text for every ancestor."""
+        if chosen.stage.parent is None:
+            return inputs.context(chosen.combos[0])
+        texts = {one.name: "a text" for one in self.config.pipeline.ancestors(chosen.stage)}
+        return child_context(texts, chosen.stage.parent)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -239,31 +234,23 @@ class Pool:
         """
         from genpool.runner import Runner, new_report
 
-        spec = self.spec(cohort_id)
-        selection = self._selection(spec)
+        inputs = self.inputs
+        spec = read_spec(cohort_id, self.config, inputs)
+        selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             plan = make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
-            adopt(self.layout, spec, plan, self.inputs, self.config.models)
+            adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
                 return report
             concurrency = {name: entry.concurrency for name, entry in self.config.models.items()}
             with self.store.session(in_flight=sum(concurrency.values())):
-                async with self._writer(plan, report, models, retry_exhausted=retry_exhausted) as writer:
+                async with _open_writer(self, inputs, plan, report, models) as writer:
+                    writer.retry_exhausted = retry_exhausted
                     runner = Runner(plan, writer, concurrency, report, watch)
                     if started is not None:
                         started(runner)
                     return await runner.run()
-
-    def _writer(
-        self,
-        plan: Plan,
-        report: RunReport,
-        models: Mapping[str, ModelClient] | None,
-        *,
-        retry_exhausted: bool,
-    ) -> _OpenWriter:
-        return _OpenWriter(self, plan, report, models, retry_exhausted=retry_exhausted)
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -292,46 +279,26 @@ class Pool:
         return None
 
 
-class _OpenWriter:
-    """Opens what a run writes with, and closes it whatever happens."""
+@asynccontextmanager
+async def _open_writer(
+    pool: Pool, inputs: Inputs, plan: Plan, report: RunReport, models: Mapping[str, ModelClient] | None
+) -> AsyncIterator[TaskWriter]:
+    """Open what a run writes with, and close it whatever happens."""
+    from genpool.llm.clients import Clients
+    from genpool.runner import note_attempt, note_call
 
-    def __init__(
-        self,
-        pool: Pool,
-        plan: Plan,
-        report: RunReport,
-        models: Mapping[str, ModelClient] | None,
-        *,
-        retry_exhausted: bool,
-    ) -> None:
-        from genpool.llm.clients import Clients
-        from genpool.runner import note_attempt, note_call
-
-        self.ledger = Ledger(pool.layout.ledger, report.run_id, plan.cohort_id)
-        self.clients = Clients(pool.config.models, pool.root, models)
-        books = Books(
-            called=lambda: _count_call(report),
-            answered=lambda *usage: note_call(report, *usage),
-            attempted=lambda reason: note_attempt(report, reason),
-        )
-        self.writer = TaskWriter(
-            plan,
-            pool.config,
-            pool.inputs,
-            pool.store,
-            self.ledger,
-            self.clients,
-            report.run_id,
-            books,
-            retry_exhausted=retry_exhausted,
-        )
-
-    async def __aenter__(self) -> TaskWriter:
-        return self.writer
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.clients.aclose()
-        await self.ledger.close()
+    ledger = Ledger(pool.layout.ledger, report.run_id, plan.cohort_id)
+    clients = Clients(pool.config.models, pool.root, models)
+    books = Books(
+        called=lambda: _count_call(report),
+        answered=lambda *usage: note_call(report, *usage),
+        attempted=lambda reason: note_attempt(report, reason),
+    )
+    try:
+        yield TaskWriter(plan, pool.config, inputs, pool.store, ledger, clients, report.run_id, books)
+    finally:
+        await clients.aclose()
+        await ledger.close()
 
 
 def _count_call(report: RunReport) -> None:

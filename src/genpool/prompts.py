@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
 
 ENDING: Final = ".j2"
+DEFAULT_TEMPLATE: Final = "default"
+"""The template of a stage that has no template axis."""
 FORMAT: Final = "genpool.template/1"
 _FENCE: Final = "---"
 _LARGEST: Final = 2**53 - 1  # whole numbers up to it are exact in canonical JSON

@@ -11,13 +11,14 @@ import csv
 import io
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Final
 
 from genpool.combos import Combo, check_spelling, list_names, read_text
 from genpool.errors import InputError, InvalidSpec, NotFound, nearest
+from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.signatures import field_problem
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage
@@ -32,9 +33,20 @@ if TYPE_CHECKING:
 FORMAT: Final = "genpool.cohort/1"
 MAX_TASKS: Final = 5_000_000
 """The most tasks that one spec may select."""
+_FEW_COMBOS: Final = 1000
 _FILE: Final = "@file:"
 _ALL: Final = "all"
-_BARE_FILE: Final = re.compile(r"(:[ \t]+)(@file:[^\s,}\]'\"#]+)")
+_BARE_FILE: Final = re.compile(r"""^([^'"#|>\n]*:[ \t]+)(@file:[^\s,}\]'"#]+)""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ComboAxis:
+    """The combos that a root stage starts from: counted at once, made when their number is known to be bearable."""
+
+    count: int
+    """How many there are."""
+    make: Callable[[], Sequence[Combo]] = field(compare=False)
+    """Makes them, in order; each checked against what the pool recorded and rendered from what exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +57,8 @@ class StageSpec:
     levels: Mapping[str, tuple[str, ...]]
     """Signature field of each axis to its levels, in the order of the spec."""
     replicates: int
-    combos: tuple[Combo, ...] = ()
-    """What a root stage starts from, in order."""
+    combos: ComboAxis | None = None
+    """What a root stage starts from; None below a root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,7 @@ class _SpecReader:
             levels[field] = tuple(values)
         replicates = self.problems.whole_number(table, "replicates", f"stage {stage.name!r}") or stage.replicates
         self._check_modes(stage, levels, table)
-        combos = self._combos(stage, table) if stage.parent is None else ()
+        combos = self._combos(stage, table) if stage.parent is None else None
         return StageSpec(stage, levels, replicates, combos)
 
     def _known_axes(self, stage: Stage, table: Table, axes: Mapping[str, str]) -> None:
@@ -258,7 +270,8 @@ class _SpecReader:
     def _check_modes(self, stage: Stage, levels: Mapping[str, tuple[str, ...]], table: Table) -> None:
         """Read the templates: note those that are not usable or do not fit the stage."""
         line = table.line_of("template")
-        for template_id in levels.get(TEMPLATE_FIELD, ()):
+        named = (DEFAULT_TEMPLATE,) if TEMPLATE_FIELD not in stage.axes else levels.get(TEMPLATE_FIELD, ())
+        for template_id in named:
             try:
                 template = self.inputs.template(stage.name, template_id)
             except InputError as error:
@@ -291,65 +304,81 @@ class _SpecReader:
 
     # -- combos ------------------------------------------------------------------------------------
 
-    def _combos(self, stage: Stage, table: Table) -> tuple[Combo, ...]:
+    def _combos(self, stage: Stage, table: Table) -> ComboAxis | None:
         node = table.entries.get("combo")
         where = f"{stage.name}.combo"
+        try:
+            if isinstance(node, Items):
+                return self._combos_by_id(node, where)
+            if isinstance(node, Table):
+                return self._rows(node, where) if "rows" in node.entries else self._choices(node, where)
+        except InputError as error:
+            self._adopt(error, table.line_of("combo"))
+            return None
         if node is None:
             hint = "for instance `combo: {concepts: all, size: 2, level: paragraph}`"
             self.problems.add(f"stage {stage.name!r}: the axis 'combo' is missing", table.line, hint)
-            return ()
-        choices: dict[type, Callable[[], list[Combo]]] = {
-            Items: lambda: self._combos_by_id(node, where),  # type: ignore[arg-type]  # narrowed by the key
-            Table: lambda: self._combos_of_table(node, where),  # type: ignore[arg-type]
-        }
-        if type(node) not in choices:
+        else:
             self.problems.add(
                 f"{where} must be a list of combo ids, or {{concepts, size, level}}, or {{rows}}", node.line
             )
-            return ()
-        try:
-            found = choices[type(node)]()
-            for combo in found:
-                self.inputs.book.check(combo)
-                self.inputs.context(combo)
-        except InputError as error:
-            self._adopt(error, node.line)
-            return ()
-        if isinstance(node, Items) and not node.items:
-            self.problems.add(f"{where}: the list is empty", table.line_of("combo"), "name at least one combo")
-        return tuple(found)
+        return None
 
-    def _combos_by_id(self, node: Items, where: str) -> list[Combo]:
+    def _combos_by_id(self, node: Items, where: str) -> ComboAxis:
         known = self.inputs.book.by_id
         names = self._checked(self._items(node, where), where, "combo_id", sorted(known))
-        return [known[name] for name in names]
+        if not node.items:
+            self.problems.add(f"{where}: the list is empty", node.line, "name at least one combo")
+        combos = [known[name] for name in names]
+        for combo in combos:
+            self.inputs.context(combo)
+        return ComboAxis(len(combos), lambda: combos)
 
-    def _combos_of_table(self, table: Table, where: str) -> list[Combo]:
-        if "rows" in table.entries:
-            self.problems.known_keys(table, ("rows",), where)
-            file = self.problems.text(table, "rows", where) or ""
-            return [self.inputs.row_combo(file, row_id) for row_id in self.inputs.rows(file)]
+    def _rows(self, table: Table, where: str) -> ComboAxis:
+        self.problems.known_keys(table, ("rows",), where)
+        file = self.problems.text(table, "rows", where) or ""
+        combos = [self.inputs.row_combo(file, row_id) for row_id in self.inputs.rows(file)]
+        return ComboAxis(len(combos), lambda: combos)
+
+    def _choices(self, table: Table, where: str) -> ComboAxis | None:
+        """Return every choice of `size` concepts."""
         self.problems.known_keys(table, ("concepts", "size", "level", "rows"), where)
         size = self.problems.whole_number(table, "size", where)
         level = self.problems.text(table, "level", where)
-        for key, value in (("concepts", table.entries.get("concepts")), ("size", size), ("level", level)):
-            if value is None and key not in table.entries:
+        for key in ("concepts", "size", "level"):
+            if key not in table.entries:
                 self.problems.add(f"{where}: the key {key!r} is missing", table.line)
         concepts = self._concepts(table, where)
         if size is None or level is None or not concepts:
-            return []
+            return None
         if size > len(concepts):
             self.problems.add(f"{where}: size {size} of {len(concepts)} concepts gives no combo", table.line_of("size"))
-            return []
+            return None
         count = comb(len(concepts), size)
         if count > MAX_TASKS:
-            self.problems.add(
-                f"{where}: {count:,} combos; at most {MAX_TASKS:,} tasks are allowed",
-                table.line,
-                "a smaller size, or fewer concepts",
-            )
-            return []
-        return [self.inputs.book.of_concepts(chosen, level) for chosen in combinations(concepts, size)]
+            said = f"{where}: {count:,} combos; at most {MAX_TASKS:,} tasks are allowed"
+            self.problems.add(said, table.line, "a smaller size, or fewer concepts")
+            return None
+        for name in concepts:
+            self._has_level(name, level, table.line_of("level"))
+        book = self.inputs.book
+
+        def made() -> list[Combo]:
+            combos = [book.of_concepts(chosen, level) for chosen in combinations(concepts, size)]
+            for combo in combos:
+                book.check(combo)
+            return combos
+
+        if count > _FEW_COMBOS:
+            return ComboAxis(count, made)
+        combos = made()  # so that what is wrong with them is told with the other problems
+        return ComboAxis(count, lambda: combos)
+
+    def _has_level(self, concept_id: str, level: str, line: int) -> None:
+        try:
+            self.inputs.concept(concept_id).at(level)
+        except InputError as error:
+            self._adopt(error, line)
 
     def _concepts(self, table: Table, where: str) -> list[str]:
         node = table.entries.get("concepts")

@@ -40,6 +40,11 @@ RESERVED: Final = frozenset(
 )
 """Names that no axis of a user may have."""
 
+RESERVED_STAGES: Final = frozenset(
+    "format description rules from union difference parent concepts row replicate axes".split()
+)
+"""Names that no stage may have: keys of a spec, and what templates see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -163,6 +168,8 @@ def _check_stage(stage: Stage) -> None:
             f"{where}: not a name that a folder can have",
             hint="letters, digits, dot, underscore and hyphen, at most 128",
         )
+    if stage.name in RESERVED_STAGES:
+        raise InvalidPipeline(f"{where}: the name is used by specs or templates", hint="give the stage another name")
     if not _PREFIX.fullmatch(stage.prefix):
         raise InvalidPipeline(f"{where}: prefix {stage.prefix!r} must be 1 to 8 letters a-z")
     if type(stage.replicates) is not int or not 1 <= stage.replicates <= 2**31 - 1:

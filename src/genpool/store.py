@@ -214,9 +214,13 @@ class DirectoryStore:
             raise CorruptGeneration(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
 
     def _read(self, path: Path, what: str) -> bytes:
-        """Read a file of the pool; a link out of it is not followed."""
+        """Read a file of the pool; neither it nor its directory may be a link."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            finally:
+                os.close(folder)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from genpool.canonical import Json, canonical_json, sha256
 from genpool.config import ModelEntry, model_source
 from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
-from genpool.inputs import Inputs, child_context
+from genpool.inputs import Inputs, child_context, own_context
 from genpool.ledger import Intent, Ledger, utc_now
 from genpool.llm.client import Completion, Request
 from genpool.parsers import Parsed, ParseFailure
 from genpool.planner import Plan, StagePlan, unacceptable
+from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY, MODE_LLM, Call, Reason, Record
 from genpool.stages import TEMPLATE_FIELD
 from genpool.store import BOUGHT_TWICE, DirectoryStore, Generation
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from genpool.llm.clients import Clients
     from genpool.prompts import Prompt, Template
 
-DEFAULT_TEMPLATE: Final = "default"
-"""The template of a stage that has no template axis."""
 _TEXTS_KEPT: Final = 512
 _SEED_RANGE: Final = 2**31
 
@@ -204,8 +203,7 @@ class TaskWriter:
 
     def _context(self, stage: StagePlan, index: int) -> dict[str, Any]:
         """Return what a task's template is rendered with."""
-        values = dict(zip(stage.stage.fields[1:], stage.variant(index), strict=True))
-        known = {"replicate": values.pop("replicate"), "axes": values}
+        known = own_context(stage.stage, stage.variant(index))
         source = stage.source_ids[stage.sources[index]]
         if stage.stage.parent is None:
             return {**self.inputs.context(self._combos[source]), **known}

@@ -69,11 +69,24 @@ def test_the_same_spec_gives_the_same_selection(pool: WrittenPool) -> None:
     assert pool.select(SPEC) == pool.select(SPEC)
 
 
-def test_a_stage_without_axes_has_its_replicates(pool: WrittenPool) -> None:
-    pool.write("pool.yaml", POOL + "pipeline:\n  draft: {prefix: d, replicates: 3}\n")
-    selection = pool.select("format: genpool.cohort/1\ndraft: {combo: {concepts: all, size: 1, level: sentence}}\n")
-    assert selection.stages[0].variants == ((1,), (2,), (3,))
+MODEL_ONLY = "format: genpool.cohort/1\ndraft: {combo: {concepts: all, size: 1, level: sentence}, model: [writer]}\n"
+
+
+def test_a_stage_without_a_template_axis_uses_its_default_template(pool: WrittenPool) -> None:
+    pool.write("pool.yaml", POOL + "pipeline:\n  draft: {prefix: d, axes: [model], replicates: 3}\n")
+    pool.write("templates/draft/default.j2", "{{ concepts[0].text }}")
+    selection = pool.select(MODEL_ONLY)
+    assert selection.stages[0].variants == (("writer", 1), ("writer", 2), ("writer", 3))
     assert selection.count == 9
+
+
+def test_a_default_template_that_copies_has_one_replicate(pool: WrittenPool) -> None:
+    essay = "  essay: {prefix: e, parent: draft, replicates: 4}\n"
+    pool.write("pool.yaml", POOL + "pipeline:\n  draft: {prefix: d, axes: [model]}\n" + essay)
+    pool.write("templates/draft/default.j2", "{{ concepts[0].text }}")
+    pool.write("templates/essay/default.j2", "---\nmode: copy\n---\n")
+    copied = pool.select(MODEL_ONLY + "essay: {}\n").stages[1]
+    assert (copied.variants, copied.count, copied.copies) == (((1,),), 3, {0})
 
 
 def many(pool: WrittenPool, levels: int, axes: int, replicates: int = 1) -> str:

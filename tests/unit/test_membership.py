@@ -132,12 +132,13 @@ def test_a_combo_id_keeps_its_meaning(pool: Pool) -> None:
 def test_a_combo_that_another_process_recorded_under_another_meaning_is_refused(pool: Pool) -> None:
     write_spec(pool.root)
     ours = Pool.open(pool.root)
-    plan = ours.plan("c")
+    plan, spec, inputs = ours.plan("c"), ours.spec("c"), ours.inputs
+    assert inputs.book.by_id == {}  # read before the other process records
     (pool.root / "other.csv").write_text("id,topic\nrow-1,another topic\n")
     write_spec(pool.root, "d", rows="other.csv")
     adopted(pool, "d")
     with pytest.raises(InvalidCombo, match="row-1"):
-        adopt(ours.layout, ours.spec("c"), plan, ours.inputs, ours.config.models)
+        adopt(ours.layout, spec, plan, inputs, ours.config.models)
     assert not (pool.root / "cohorts" / "c" / "membership.csv").exists()
 
 

@@ -30,7 +30,11 @@ def levels(pool: WrittenPool, typed: str) -> tuple[str, ...]:
 def combos(pool: WrittenPool, typed: str) -> list[str]:
     """Return the ids of the combos that a combo axis selects."""
     spec = pool.spec(f"{HEAD}draft:\n  combo: {typed}\n{AXES}")
-    return [combo.combo_id for combo in spec.stages[0].combos]
+    axis = spec.stages[0].combos
+    assert axis is not None
+    made = [combo.combo_id for combo in axis.make()]
+    assert len(made) == axis.count
+    return made
 
 
 def fault(pool: WrittenPool, text: str) -> Problem:
@@ -81,6 +85,20 @@ def test_all_is_every_name_of_the_catalog_in_order(pool: WrittenPool) -> None:
 def test_levels_come_from_the_column_of_a_file(pool: WrittenPool) -> None:
     pool.write("moods.csv", "\ufeffnote,mood\r\nx, calm \r\n\r\ny,1.10\r\nz,no\r\n")
     assert levels(pool, "'@file:moods.csv'") == ("calm", "1.10", "no")
+
+
+def test_a_description_that_mentions_a_file_of_levels_stays_readable(pool: WrittenPool) -> None:
+    text = SPEC.replace("\n", "\ndescription: 'see mood: @file:x.csv'\n", 1)
+    assert pool.spec(text).description == "see mood: @file:x.csv"
+
+
+def test_many_combos_are_counted_before_they_are_made(pool: WrittenPool) -> None:
+    pool.write("names.csv", "concept\n" + "".join(f"c{number}\n" for number in range(3000)))
+    for number in range(3000):
+        pool.write(f"concepts/c{number}.yaml", f"format: genpool.concept/1\nlevels: {{sentence: c{number}}}\n")
+    axis = pool.spec(f"{COMBO}{{concepts: '@file:names.csv', size: 2, level: sentence}}\n").stages[0].combos
+    assert axis is not None
+    assert axis.count == 4_498_500
 
 
 @pytest.mark.parametrize("typed", ["@file:moods.csv", "'@file:moods.csv'", '"@file:moods.csv"'])

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from genpool.llm.client import Completion, Request
+from genpool.llm.client import Completion, Request, clean_text
 from genpool.records import Usage
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ScriptedModel:
         if isinstance(answer, Completion):
             return answer
         usage = Usage(len(request.prompt.as_text().split()), len(answer.split()))
-        return Completion(answer, "stop", PROVIDER, usage, PROVIDER, dict(request.parameters))
+        return Completion(clean_text(answer), "stop", PROVIDER, usage, PROVIDER, dict(request.parameters))
 
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""
