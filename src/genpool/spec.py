@@ -140,10 +140,10 @@ class _SpecReader:
     # -- stages and axes ---------------------------------------------------------------------------
 
     def _stage(self, stage: Stage, table: Table) -> StageSpec:
-        axes = {stage.axis_name(field): field for field in stage.axes}
+        axes = {stage.axis_name(name): name for name in stage.axes}
         self._known_axes(stage, table, axes)
         levels: dict[str, tuple[str, ...]] = {}
-        for axis, field in axes.items():
+        for axis, signature_field in axes.items():
             if axis not in table.entries:
                 self.problems.add(
                     f"stage {stage.name!r}: the axis {axis!r} is missing",
@@ -152,12 +152,12 @@ class _SpecReader:
                 )
                 continue
             node = table.entries[axis]
-            values = self._levels(stage, axis, field, node)
+            values = self._levels(stage, axis, signature_field, node)
             if isinstance(node, Items) and not node.items:
                 self.problems.add(
                     f"{stage.name}.{axis}: the list is empty", table.line_of(axis), "name at least one level"
                 )
-            levels[field] = tuple(values)
+            levels[signature_field] = tuple(values)
         replicates = self.problems.whole_number(table, "replicates", f"stage {stage.name!r}") or stage.replicates
         self._check_modes(stage, levels, table)
         combos = self._combos(stage, table) if stage.parent is None else None
