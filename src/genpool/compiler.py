@@ -40,6 +40,13 @@ class StageSelection:
     """What a root stage starts from, in order."""
     copies: frozenset[int] = frozenset()
     """The variants, by position, that pass their parent's text on: no model is called for these."""
+    follow: tuple[tuple[int, ...], ...] = ()
+    """For every branch of the source: the variants, by position, that follow it, in order. A branch is what rules can
+    tell apart in a task's lineage; without rules all tasks of a stage are of branch 0."""
+    leads_to: tuple[tuple[int, ...], ...] = ()
+    """In the shape of `follow`: the branch of each of these tasks."""
+    combo_branches: tuple[int, ...] = ()
+    """At a root: the branch of each combo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +131,14 @@ def _selection(chosen: StageSpec, copies: AbstractSet[str], count: int) -> Stage
         else:
             variants.extend((*levels, slot) for slot in range(1, chosen.replicates + 1))
     combos = tuple(chosen.combos.make()) if chosen.combos else ()
-    return StageSelection(stage, tuple(variants), count, combos, frozenset(copying))
+    every = tuple(range(len(variants)))
+    return StageSelection(
+        stage=stage,
+        variants=tuple(variants),
+        count=count,
+        combos=combos,
+        copies=frozenset(copying),
+        follow=(every,),
+        leads_to=((0,) * len(every),),
+        combo_branches=(0,) * len(combos),
+    )

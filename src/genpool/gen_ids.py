@@ -9,6 +9,7 @@ change that would move one is a new scheme, never an edit here.
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import canonical_json
@@ -64,9 +65,15 @@ def _digest(text: str) -> str:
 
 
 def ids_below(
-    stage: Stage, sources: Iterable[str], variants: Sequence[tuple[FieldValue, ...]], salt: str = ""
+    stage: Stage,
+    sources: Iterable[str],
+    variants: Sequence[tuple[FieldValue, ...]],
+    salt: str = "",
+    *,
+    branches: Iterable[int] | None = None,
+    follow: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[str]:
-    """Yield the ids of every variant of a stage below every source, sources outermost.
+    """Yield the ids of the variants of a stage below every source, sources outermost.
 
     The same ids as `gen_id`, at the price of one string join and one hash each: what lies before
     and behind the source in the canonical text is written once a variant.
@@ -76,12 +83,15 @@ def ids_below(
         sources: Combo ids or parent gen ids, already validated.
         variants: The values of `stage.fields[1:]` (axes, then replicate), already validated.
         salt: The pool's salt.
+        branches: The branch of every source; left out, all are of branch 0.
+        follow: For every branch the positions of the variants that follow it; left out, all of them.
     """
     split = [_around_source(stage, variant, salt) for variant in variants]
+    by_branch = [split] if follow is None else [[split[at] for at in positions] for positions in follow]
     prefix = f"{stage.prefix}_"
-    for source in sources:
+    for source, branch in zip(sources, repeat(0) if branches is None else branches, strict=False):
         quoted = canonical_json(source).decode()
-        for before, behind in split:
+        for before, behind in by_branch[branch]:
             yield prefix + sha256(f"{before}{quoted}{behind}".encode()).hexdigest()[:ID_DIGITS]
 
 

@@ -75,6 +75,8 @@ class StagePlan:
     """A `State` each."""
     source_ids: Sequence[str]
     """The ids that sources stand for."""
+    branches: array[int]
+    """What rules can tell apart in a task's lineage, as a number."""
     copying: frozenset[int] = frozenset()
     """The choices, by position, that copy."""
 
@@ -216,10 +218,14 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, stor
     """Return a stage's tasks with their ids, each reused or to be minted."""
     stage = chosen.stage
     source_ids = above.gen_ids if above is not None else [combo.combo_id for combo in chosen.combos]
-    gen_ids = list(ids_below(stage, source_ids, chosen.variants, salt))
-    width, count = len(chosen.variants), len(gen_ids)
-    sources = array("I", (index // width for index in range(count)))
-    variants = array("I", range(width)) * len(source_ids)
+    branches = above.branches if above is not None else chosen.combo_branches
+    gen_ids = list(ids_below(stage, source_ids, chosen.variants, salt, branches=branches, follow=chosen.follow))
+    sources, variants, led_to = array("I"), array("I"), array("I")
+    for index, branch in enumerate(branches):
+        followed = chosen.follow[branch]
+        sources.extend([index] * len(followed))
+        variants.extend(followed)
+        led_to.extend(chosen.leads_to[branch])
     listed = store.listed(stage)
     present = listed.intersection(gen_ids) if listed else frozenset()
     broken = store.incomplete(stage, present)
@@ -229,7 +235,7 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, stor
         for index, gen_id in enumerate(gen_ids):
             if gen_id in broken:
                 states[index] = State.INCOMPLETE
-    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids, chosen.copies)
+    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids, led_to, chosen.copies)
 
 
 def _mark_exhausted(plan: Plan, stage_plan: StagePlan, config: PoolConfig, store: GenerationStore) -> None:
