@@ -96,10 +96,12 @@ def seeds_of(plan: Plan, attempt: int = 0) -> dict[int, str]:
 
 
 def tree(root: Path, *, without: Sequence[str] = ()) -> dict[str, tuple[int, int, str]]:
-    """Return every path below a directory with its mode, change of content time and digest."""
+    """Return every path below a directory with its mode, change of content time and digest; caches left out."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
+        if name == ".genpool" or name.startswith(".genpool/catalog.sqlite"):
+            continue
         if name.split("/")[0] not in without:
             status = path.lstat()
             content = path.read_bytes() if path.is_file() else b""

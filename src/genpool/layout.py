@@ -113,6 +113,16 @@ class PoolLayout:
         return self.root / "attempts"
 
     @property
+    def legacy(self) -> Path:
+        """Slots and new ids of legacy generations; append-only."""
+        return self.root / "legacy.csv"
+
+    @property
+    def catalog(self) -> Path:
+        """The index of gens/: a cache."""
+        return self.private / "catalog.sqlite"
+
+    @property
     def ledger(self) -> Path:
         """The account of everything bought: one JSONL file a run."""
         return self.root / "ledger"

@@ -20,6 +20,7 @@ from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
 from genpool.signatures import reference_problem
+from genpool.slots import read_slots, slot_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ def membership_bytes(plan: Plan) -> bytes:
 
 
 def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, models: Iterable[str]) -> bool:
-    """Make a plan the cohort's membership; record what its combo ids stand for.
+    """Make a plan the cohort's membership; record what its combo ids and legacy generations stand for.
 
     Args:
         layout: The pool's paths.
@@ -81,6 +82,7 @@ def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, mode
         InvalidCombo: A combo id was recorded under another meaning in the meantime.
     """
     _record_combos(layout, plan, inputs)
+    _record_slots(layout, plan)
     members = membership_bytes(plan)
     facts = _facts(spec, inputs, models, members)
     with (
@@ -137,6 +139,18 @@ def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
         for combo in plan.combos:
             book.check(combo)
         append_lines(layout.combos, combo_lines(book.new(plan.combos)))
+
+
+def _record_slots(layout: PoolLayout, plan: Plan) -> None:
+    """Append the slots of the legacy generations that the plan looked at to legacy.csv, so that they never move."""
+    assigned = [(stage.stage.name, gen_id, slot) for stage in plan.stages for gen_id, slot in stage.slots.items()]
+    if not assigned:
+        return
+    with file_lock(layout, "legacy", "legacy.csv"), storage_errors("cannot write legacy.csv"):
+        recorded = read_slots(layout)
+        new = [one for one in assigned if one[1] not in recorded.get(one[0], {})]
+        if new:
+            append_lines(layout.legacy, slot_lines(new, new=not layout.legacy.exists()))
 
 
 def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:

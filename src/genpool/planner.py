@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from genpool.catalog import choices_key
 from genpool.gen_ids import ids_below
 from genpool.signatures import FieldValue, Signature
 from genpool.stages import MODEL_FIELD, Pipeline, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from genpool.catalog import Found, Present
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
@@ -38,10 +40,13 @@ class State(IntEnum):
     EXHAUSTED = 3
     """Its attempts reached the model's limit; only `--retry-exhausted` pays again."""
     BLOCKED = 4
-    """It cannot be made: a task above it is exhausted."""
+    """It cannot be made: a task above it is exhausted or unusable."""
+    UNUSABLE = 5
+    """What is in its place is damaged or is not this generation: neither reused nor made over."""
 
 
 _TO_MAKE = frozenset({State.MINT, State.INCOMPLETE})
+_STUCK = frozenset({State.EXHAUSTED, State.BLOCKED, State.UNUSABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,14 @@ class StagePlan:
     """The ids that sources stand for."""
     branches: array[int]
     """What rules can tell apart in a task's lineage, as a number."""
+    found: list[Found | None]
+    """What the store has of each task; None where it has no whole generation."""
+    legacy: frozenset[str] = frozenset()
+    """Reused ids that are not those of their signature."""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Legacy generations of the families that the plan touches: id to slot."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Ids that are not usable, with what is wrong."""
     copying: frozenset[int] = frozenset()
     """The choices, by position, that copy."""
 
@@ -110,6 +123,10 @@ class StagePlan:
     def to_make(self) -> list[int]:
         """Return the positions of the tasks that a run would make."""
         return [index for index, state in enumerate(self.states) if state in _TO_MAKE]
+
+    def origins(self) -> dict[str | None, int]:
+        """Return how many reused generations each cohort's runs made; None stands for those that do not say."""
+        return dict(Counter(found[1] for found in self.found if found is not None))
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
@@ -186,6 +203,7 @@ def make_plan(
     selection: Selection,
     config: PoolConfig,
     store: GenerationStore,
+    present: Callable[[Stage], Present],
     *,
     retry_exhausted: bool = False,
 ) -> Plan:
@@ -195,7 +213,8 @@ def make_plan(
         cohort_id: The cohort.
         selection: What the cohort selects.
         config: The pool's configuration: salt, models' limits of attempts.
-        store: What exists.
+        store: What was attempted.
+        present: What each stage holds.
         retry_exhausted: Whether exhausted tasks are planned to be tried again.
 
     Raises:
@@ -205,16 +224,15 @@ def make_plan(
     for chosen in selection.stages:
         stage = chosen.stage
         above = stages.get(stage.parent) if stage.parent else None
-        plan = _stage_plan(chosen, above, config.salt, store)
+        plan = _stage_plan(chosen, above, config.salt, present(stage))
         stages[stage.name] = plan
     made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, (*selection.notes, *config.notes))
-    if not retry_exhausted:
-        for plan in made.stages:
-            _mark_exhausted(made, plan, config, store)
+    for plan in made.stages:
+        _mark_stuck(made, plan, config, store, retry_exhausted=retry_exhausted)
     return made
 
 
-def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, store: GenerationStore) -> StagePlan:
+def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, present: Present) -> StagePlan:
     """Return a stage's tasks with their ids, each reused or to be minted."""
     stage = chosen.stage
     source_ids = above.gen_ids if above is not None else [combo.combo_id for combo in chosen.combos]
@@ -226,30 +244,62 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, stor
         sources.extend([index] * len(followed))
         variants.extend(followed)
         led_to.extend(chosen.leads_to[branch])
-    listed = store.listed(stage)
-    present = listed.intersection(gen_ids) if listed else frozenset()
-    broken = store.incomplete(stage, present)
-    whole = present - broken if broken else present
-    states = bytearray(State.REUSE if gen_id in whole else State.MINT for gen_id in gen_ids)
-    if broken:
+    slots = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants) if present.families else {}
+    found = [present.whole.get(gen_id) for gen_id in gen_ids]
+    states = bytearray(State.MINT if one is None else State.REUSE for one in found)
+    odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
+    if odd:
         for index, gen_id in enumerate(gen_ids):
-            if gen_id in broken:
-                states[index] = State.INCOMPLETE
-    return StagePlan(stage, gen_ids, sources, variants, chosen.variants, states, source_ids, led_to, chosen.copies)
-
-
-def _mark_exhausted(plan: Plan, stage_plan: StagePlan, config: PoolConfig, store: GenerationStore) -> None:
-    """Mark the tasks whose attempts reached the limit, and those that wait for one of these in vain."""
-    attempted = store.attempted(stage_plan.stage)
-    above = {stage.name for stage in plan.pipeline.ancestors(stage_plan.stage)}
-    stuck = any(
-        State.EXHAUSTED in one.states or State.BLOCKED in one.states for one in plan.stages if one.stage.name in above
+            states[index] = odd.get(gen_id, states[index])
+    return StagePlan(
+        stage=stage,
+        gen_ids=gen_ids,
+        sources=sources,
+        variants=variants,
+        choices=chosen.variants,
+        states=states,
+        source_ids=source_ids,
+        branches=led_to,
+        found=found,
+        legacy=present.legacy.intersection(gen_ids) if present.legacy else frozenset(),
+        slots=slots,
+        problems={gen_id: present.unusable[gen_id] for gen_id in present.unusable.keys() & set(gen_ids)},
+        copying=chosen.copies,
     )
+
+
+def _take_legacy(
+    present: Present,
+    chosen: StageSelection,
+    gen_ids: list[str],
+    source_ids: Sequence[str],
+    sources: array[int],
+    variants: array[int],
+) -> dict[str, int]:
+    """Put legacy ids into the slots that they fill; return the slots of every legacy generation of these families."""
+    keys = [choices_key(variant[:-1]) for variant in chosen.variants]
+    slots: dict[str, int] = {}
+    for index, variant in enumerate(variants):
+        family = present.families.get((source_ids[sources[index]], keys[variant]))
+        if family is None:
+            continue
+        gen_ids[index] = family.get(int(chosen.variants[variant][-1]), gen_ids[index])
+        slots.update((gen_id, slot) for slot, gen_id in family.items() if gen_id in present.legacy)
+    return slots
+
+
+def _mark_stuck(
+    plan: Plan, stage_plan: StagePlan, config: PoolConfig, store: GenerationStore, *, retry_exhausted: bool
+) -> None:
+    """Mark the tasks whose attempts reached the limit, and those that wait in vain for a task above."""
+    attempted = frozenset() if retry_exhausted else store.attempted(stage_plan.stage)
+    above = {stage.name for stage in plan.pipeline.ancestors(stage_plan.stage)}
+    stuck = any(not _STUCK.isdisjoint(one.states) for one in plan.stages if one.stage.name in above)
     if not attempted and not stuck:
         return
     for index in stage_plan.to_make():
         lacking = plan.lacking_above(stage_plan, index) if stuck else None
-        if lacking is not None and lacking[0].states[lacking[1]] in {State.EXHAUSTED, State.BLOCKED}:
+        if lacking is not None and lacking[0].states[lacking[1]] in _STUCK:
             stage_plan.states[index] = State.BLOCKED
         elif stage_plan.gen_ids[index] in attempted and not stage_plan.copies(index):
             model = config.models.get(plan.model_of(stage_plan, index) or "")

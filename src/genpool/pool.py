@@ -14,12 +14,13 @@ import asyncio
 import os
 import secrets
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from genpool.catalog import Catalog, Present
 from genpool.compiler import Selection, StageSelection, compile_spec
 from genpool.config import FORMAT, PoolConfig, read_config
 from genpool.durable import make_directory, replace_file, storage_errors
@@ -174,7 +175,17 @@ class Pool:
         """
         inputs = self.inputs
         selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
-        return make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
+        return self._planned(cohort_id, selection, retry_exhausted=retry_exhausted)
+
+    def _planned(self, cohort_id: str, selection: Selection, *, retry_exhausted: bool) -> Plan:
+        with closing(self.catalog()) as catalog:
+            return make_plan(
+                cohort_id, selection, self.config, self.store, catalog.present, retry_exhausted=retry_exhausted
+            )
+
+    def catalog(self) -> Catalog:
+        """Return the index of the store; the caller closes it."""
+        return Catalog(self.layout, self.config.pipeline, self.store)
 
     def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
         """Return what a spec selects; its templates are known to render."""
@@ -238,7 +249,7 @@ class Pool:
         spec = read_spec(cohort_id, self.config, inputs)
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
-            plan = make_plan(cohort_id, selection, self.config, self.store, retry_exhausted=retry_exhausted)
+            plan = self._planned(cohort_id, selection, retry_exhausted=retry_exhausted)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
@@ -260,7 +271,11 @@ class Pool:
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, cohort_id)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id)
+
+    def _present(self, stage: Stage) -> Present:
+        with closing(self.catalog()) as catalog:
+            return catalog.present(stage)
 
     def find_generation(self, gen_id: str) -> Record:
         """Return the record of a generation by its id, or by the only id that starts so.

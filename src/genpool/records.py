@@ -15,7 +15,8 @@ import orjson
 from genpool.canonical import Json, canonical_json, sha256
 from genpool.errors import CorruptGeneration, InvalidSignature, UnsupportedFormat
 from genpool.gen_ids import SCHEME, gen_id
-from genpool.signatures import Signature
+from genpool.signatures import MAX_REPLICATE, Signature
+from genpool.stages import REPLICATE_FIELD
 from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
@@ -225,20 +226,48 @@ def decode_record(data: bytes, stage: Stage, name: str, salt: str, where: str) -
         InvalidSignature: A legacy record lacks a field of the signature or has a value that is not allowed.
     """
     value = decode_object(data, where)
-    legacy = "format" not in value and "id_scheme" not in value
-    if not legacy:
-        _check_format(value, where)
-        _check_seal(value, where)
-    fields = {key: value[key] for key in stage.fields if key in value}
-    try:
-        signature = Signature.of(stage, fields)
-    except InvalidSignature as error:
-        if legacy:
+    if "format" not in value and "id_scheme" not in value:
+        try:
+            signature = legacy_signature(value, stage)
+        except InvalidSignature as error:
             raise InvalidSignature(f"{where}: {error.message}", hint=error.hint) from None
+        return _record_of(value, signature, name, legacy=True)
+    _check_format(value, where)
+    _check_seal(value, where)
+    try:
+        signature = Signature.of(stage, {key: value[key] for key in stage.fields if key in value})
+    except InvalidSignature as error:
         raise CorruptGeneration(f"{where}: {error.message}", hint=_DAMAGED) from None
-    if not legacy:
-        _check_identity(value, signature, name, salt, where)
-    return _record_of(value, signature, name, legacy)
+    _check_identity(value, signature, name, salt, where)
+    return _record_of(value, signature, name, legacy=False)
+
+
+NO_REPLICATE: Final = 0
+"""The replicate in the signature of a legacy record that states none: its slot is found among its family."""
+
+
+def legacy_signature(value: Mapping[str, Json], stage: Stage) -> Signature:
+    """Return the signature that a record without `format` and `id_scheme` states.
+
+    Its replicate may be text ("2"); 0, other values and none at all count as none (`NO_REPLICATE`). Keys that are
+    no field of the stage are information.
+
+    Raises:
+        InvalidSignature: Another field of the signature is missing or has a value that is not allowed.
+    """
+    fields = {key: value[key] for key in stage.fields[:-1] if key in value}
+    replicate = stated_replicate(value.get(REPLICATE_FIELD))
+    valid = Signature.of(stage, {**fields, REPLICATE_FIELD: replicate or 1})
+    return valid if replicate else Signature(stage, (*valid.values[:-1], NO_REPLICATE))
+
+
+def stated_replicate(value: Json) -> int | None:
+    """Return the replicate that a legacy record states, or None: integers and integer texts from 1."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 11:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_REPLICATE:
+        return None
+    return value
 
 
 def _check_format(value: Mapping[str, Json], where: str) -> None:

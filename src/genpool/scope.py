@@ -1,4 +1,4 @@
-"""CohortScope: read-only questions about one cohort, answered from its membership and the store.
+"""CohortScope: read-only questions about one cohort, answered from its membership, the catalog and the store.
 
 It never needs the spec, the templates or the network.
 """
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound
 from genpool.membership import Member, read_membership
 from genpool.planner import unacceptable
-from genpool.stages import PARENT_FIELD, TEMPLATE_FIELD
+from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from genpool.catalog import Present
     from genpool.layout import PoolLayout
     from genpool.records import Record
     from genpool.signatures import FieldValue
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 OWN = "own"
 REUSED = "reused"
 MISSING = "missing"
+UNUSABLE = "unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ class MemberState:
     stage: str
     gen_id: str
     state: str
-    """`own` (this cohort's run made it), `reused` (another's), or `missing`."""
+    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged)."""
     record: Record | None
-    """Its record; None where it is missing."""
+    """Its record; None where it is missing or unusable."""
     fields: Mapping[str, FieldValue]
     """Its signature's fields: from the record, or where it is missing from the membership."""
 
@@ -51,6 +53,8 @@ class StageCounts:
     own: int = 0
     reused: int = 0
     missing: int = 0
+    unusable: int = 0
+    """Members whose directory holds something that is not that generation; `problems` says what."""
     attempts: int = 0
     """Attempts kept at missing members: output that was paid for and is not acceptable."""
 
@@ -78,14 +82,23 @@ class CohortScope:
         layout: The pool's paths.
         pipeline: The pool's pipeline.
         store: The pool's store.
+        present: What each stage holds: a catalog's `present`.
         cohort_id: The cohort.
 
     Raises:
         NotFound: The cohort has no membership.
     """
 
-    def __init__(self, layout: PoolLayout, pipeline: Pipeline, store: GenerationStore, cohort_id: str) -> None:
+    def __init__(
+        self,
+        layout: PoolLayout,
+        pipeline: Pipeline,
+        store: GenerationStore,
+        present: Callable[[Stage], Present],
+        cohort_id: str,
+    ) -> None:
         self.cohort_id = cohort_id
+        self._look = present
         self._pipeline = pipeline
         self._store = store
         self._members = read_membership(layout, pipeline, cohort_id)
@@ -96,17 +109,18 @@ class CohortScope:
         return tuple(member.gen_id for member in self._members)
 
     @cached_property
-    def _present(self) -> Mapping[str, frozenset[str]]:
-        """Stage name to the ids of its members that are whole generations."""
-        wanted: dict[str, list[str]] = defaultdict(list)
+    def _present(self) -> Mapping[str, Present]:
+        """Stage name to what the store holds of it, for every stage that has a member."""
+        return {name: self._look(self._pipeline[name]) for name in {member.stage for member in self._members}}
+
+    def problems(self) -> dict[str, str]:
+        """Return the members that are unusable, each with what is wrong."""
+        found = {}
         for member in self._members:
-            wanted[member.stage].append(member.gen_id)
-        present = {}
-        for name, gen_ids in wanted.items():
-            stage = self._pipeline[name]
-            found = self._store.listed(stage).intersection(gen_ids)
-            present[name] = found - self._store.incomplete(stage, found)
-        return present
+            said = self._present[member.stage].unusable.get(member.gen_id)
+            if said is not None:
+                found[member.gen_id] = said
+        return found
 
     def members(self, stage: str | None = None) -> Iterator[MemberState]:
         """Yield the members, in plan order, each with how it stands.
@@ -122,11 +136,22 @@ class CohortScope:
                 yield self._state(member)
 
     def _state(self, member: Member) -> MemberState:
-        if member.gen_id not in self._present[member.stage]:
-            return MemberState(member.stage, member.gen_id, MISSING, None, member.fields)
+        state = self._standing(member)
+        if state in {MISSING, UNUSABLE}:
+            return MemberState(member.stage, member.gen_id, state, None, member.fields)
         record = self._record(self._pipeline[member.stage], member.gen_id)
-        state = OWN if record.origin_cohort_id == self.cohort_id else REUSED
-        return MemberState(member.stage, member.gen_id, state, record, record.signature.as_dict())
+        fields = record.signature.as_dict()
+        if record.is_legacy and member.fields.get(REPLICATE_FIELD):
+            fields[REPLICATE_FIELD] = int(member.fields[REPLICATE_FIELD])  # its slot in this cohort's plan
+        return MemberState(member.stage, member.gen_id, state, record, fields)
+
+    def _standing(self, member: Member) -> str:
+        """Return how a member stands, from the catalog alone."""
+        present = self._present[member.stage]
+        found = present.whole.get(member.gen_id)
+        if found is None:
+            return UNUSABLE if member.gen_id in present.unusable else MISSING
+        return OWN if found[1] == self.cohort_id else REUSED
 
     def _record(self, stage: Stage, gen_id: str) -> Record:
         try:
@@ -135,18 +160,15 @@ class CohortScope:
             raise CorruptGeneration(error.message, hint=error.hint) from None
 
     def counts(self) -> dict[str, StageCounts]:
-        """Return how the members of every stage stand.
-
-        Raises:
-            CorruptGeneration: A member's record is damaged.
-        """
+        """Return how the members of every stage stand. No generation's files are opened."""
         found: dict[str, StageCounts] = {}
         attempted = {stage.name: self._store.attempted(stage) for stage in self._pipeline}
-        for member in self.members():
+        for member in self._members:
             counts = found.setdefault(member.stage, StageCounts())
+            state = self._standing(member)
             counts.wanted += 1
-            setattr(counts, member.state, getattr(counts, member.state) + 1)
-            if member.state == MISSING and member.gen_id in attempted[member.stage]:
+            setattr(counts, state, getattr(counts, state) + 1)
+            if state == MISSING and member.gen_id in attempted[member.stage]:
                 counts.attempts += len(unacceptable(self._store, self._pipeline[member.stage], member.gen_id))
         return found
 

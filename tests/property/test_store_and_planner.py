@@ -153,7 +153,10 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), file=st.sampled_from(["metadata.json", "parsed.txt"]))
     def damage(self, data: st.DataObject, file: str) -> None:
         stage, name = data.draw(st.sampled_from(sorted(self.whole)))
-        (self.root / "gens" / stage / name / file).unlink()
+        place = self.root / "gens" / stage / name
+        (place / file).unlink()
+        place.rename(place.with_name("moving"))  # another tool puts a part of it back, as a sync does
+        place.with_name("moving").rename(place)
         del self.whole[stage, name]
         self.incomplete.add((stage, name))
 

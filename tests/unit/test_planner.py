@@ -37,7 +37,7 @@ def pool(tmp_path: Path) -> Pool:
 def counts(pool: Pool, cohort_id: str = "c", **options: bool) -> dict[str, tuple[int, int, int, int, int]]:
     """Return the states' counts of every stage, in the order of `State`."""
     plan = pool.plan(cohort_id, **options)
-    return {part.stage.name: tuple(part.counts()[state] for state in State) for part in plan.stages}  # type: ignore[misc]
+    return {part.stage.name: tuple(part.counts()[state] for state in State)[:5] for part in plan.stages}  # type: ignore[misc]
 
 
 def test_a_new_cohort_is_minted_as_a_whole_and_planning_writes_nothing(pool: Pool) -> None:

@@ -290,10 +290,37 @@ def test_one_of_the_two_keys_is_enough_to_be_held_to_the_scheme(key: str) -> Non
         decode(sealed(**{other: ...}), name="d_other")
 
 
-@pytest.mark.parametrize("changes", [{"replicate": "1"}, {"replicate": 0}, {"combo_id": " c"}, {"template_id": None}])
+@pytest.mark.parametrize("changes", [{"combo_id": " c"}, {"template_id": None}, {"llm_model_id": 7}])
 def test_a_legacy_record_with_a_value_that_is_not_allowed_is_told_by_its_field(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidSignature, match=rf"metadata\.json: draft: {next(iter(changes))}"):
         decode(orjson.dumps({**LEGACY, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        ("1", 1),
+        ("12", 12),
+        (3, 3),
+        (0, 0),
+        ("0", 0),
+        ("-1", 0),
+        ("one", 0),
+        ("²", 0),
+        (None, 0),
+        (1.0, 0),
+        (True, 0),
+        ([1], 0),
+    ],
+)
+def test_a_legacy_record_states_a_replicate_as_a_number_or_as_text(stated: object, read: int) -> None:
+    assert decode(orjson.dumps({**LEGACY, "replicate": stated})).signature.replicate == read
+
+
+def test_a_legacy_record_may_state_no_replicate() -> None:
+    assert (
+        decode(orjson.dumps({key: one for key, one in LEGACY.items() if key != "replicate"})).signature.replicate == 0
+    )
 
 
 def test_a_legacy_record_without_a_field_is_told_so() -> None:

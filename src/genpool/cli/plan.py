@@ -33,47 +33,60 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
         print_plan(plan)
 
 
-def stage_row(stage: StagePlan) -> dict[str, int]:
+def stage_row(plan: Plan, stage: StagePlan) -> dict[str, int]:
     """Return the counts of one stage of a plan, by column."""
     from genpool.planner import State
 
     counts = stage.counts()
     to_make = stage.to_make()
+    own = stage.origins().get(plan.cohort_id, 0)
     return {
         "wanted": len(stage),
         "reused": counts[State.REUSE],
+        "own": own,
+        "others": counts[State.REUSE] - own,
+        "legacy ids": len(stage.legacy),
         "to make": len(to_make),
         "calls": sum(not stage.copies(index) for index in to_make),
         "incomplete": counts[State.INCOMPLETE],
         "exhausted": counts[State.EXHAUSTED],
+        "unusable": counts[State.UNUSABLE],
         "blocked": counts[State.BLOCKED],
     }
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Return a plan's counts as one JSON document."""
-    rows = {stage.stage.name: stage_row(stage) for stage in plan.stages}
+    rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
     as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
     totals = {key: sum(row[key] for row in as_keys.values()) for key in next(iter(as_keys.values()), {})}
+    origins = {
+        stage.stage.name: {str(origin): count for origin, count in stage.origins().items()} for stage in plan.stages
+    }
     return {
         "format": "genpool.plan/1",
         "cohort_id": plan.cohort_id,
         "stages": as_keys,
         "total": totals,
+        "origins": origins,
+        "problems": {gen_id: said for stage in plan.stages for gen_id, said in stage.problems.items()},
         "notes": list(plan.notes),
     }
 
 
 def print_plan(plan: Plan) -> None:
     """Print a plan's counts as a table, and in a sentence what they mean."""
-    from genpool.cli.output import many, print_counts
+    from genpool.cli.output import many, print_counts, shown
 
-    rows = {stage.stage.name: stage_row(stage) for stage in plan.stages}
+    rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
     print(f"cohort {plan.cohort_id}\n")
     print_counts(rows, ("wanted", "reused", "to make", "calls"))
     print()
     for note in plan.notes:
         print(f"note: {note}")
+    for stage in plan.stages:
+        for said in stage.problems.values():
+            print(f"unusable: {shown(said)}")
     calls = sum(row["calls"] for row in rows.values())
     if plan.to_make:
         print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: genpool run {plan.cohort_id}")

@@ -47,12 +47,14 @@ def _document(counts: dict[str, StageCounts]) -> dict[str, Any]:
 def _print(pool: Pool, counts: dict[str, dict[str, StageCounts]]) -> None:
     from dataclasses import asdict
 
-    from genpool.cli.output import many, print_counts
+    from genpool.cli.output import many, print_counts, shown
 
     if not counts:
         print(f"no cohort of {pool.root} was run yet: `genpool ls` lists them, `genpool plan <cohort>` plans one")
     for cohort, stages in counts.items():
         print(f"cohort {cohort}\n")
         print_counts({stage: asdict(one) for stage, one in stages.items()}, ("wanted", "own", "reused", "missing"))
+        for said in pool.scope(cohort).problems().values():
+            print(f"unusable: {shown(said)}")
         missing = sum(one.missing for one in stages.values())
         print(f"\n{many(missing, 'member')} missing: genpool run {cohort}\n" if missing else "\ncomplete\n")

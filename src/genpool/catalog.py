@@ -1,0 +1,353 @@
+"""The SQLite index of a store: what gens/ holds, by id, by signature, by parent.
+
+A cache of the files and never the truth: deleting it loses nothing, a damaged one is rebuilt, and where it cannot
+be written (a read-only pool) it is made in memory. What was added, removed or renamed behind its back is noticed at
+every look, by the change time of each gens/<stage> directory. A snapshot is trusted only if that time is the same
+as then (compared by inequality) and was older than two seconds when the snapshot was taken, since the clock of a file
+system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, so one that
+was replaced under its name is noticed too. Incomplete and unreadable generations are looked at again every time. An
+edit inside a generation is noticed when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from genpool.canonical import canonical_json
+from genpool.durable import make_directory
+from genpool.errors import GenpoolError, InputError, StorageFailed
+from genpool.gen_ids import gen_id as right_id
+from genpool.records import NO_REPLICATE
+from genpool.slots import Sibling, assign, read_slots, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from genpool.layout import PoolLayout
+    from genpool.records import Record
+    from genpool.signatures import FieldValue
+    from genpool.stages import Pipeline, Stage
+    from genpool.store import DirectoryStore
+
+_VERSION: Final = 1
+_DISTRUST: Final = 2_000_000_000  # nanoseconds
+_BUSY_SECONDS: Final = 30.0
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS stages (stage TEXT PRIMARY KEY, changed INTEGER NOT NULL, looked INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS gens (
+    stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
+    source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
+    origin TEXT, created REAL, mode TEXT, template INTEGER, inputs INTEGER, model INTEGER, problem TEXT,
+    PRIMARY KEY (stage, gen_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
+CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR state > 0;
+"""
+
+Family = tuple[str, str]
+"""The source of a family's tasks, and their axis values as canonical JSON."""
+
+Found = tuple[str, str | None, int | None, int | None, int | None, str | None]
+"""A whole generation: id, origin cohort, digests of template, inputs and model as numbers, mode."""
+
+
+class Condition(IntEnum):
+    """How a directory under gens/ is found."""
+
+    WHOLE = 0
+    INCOMPLETE = 1
+    """Metadata or the parsed text is not there."""
+    UNUSABLE = 2
+    """Its record is damaged, or does not say which task it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What one stage holds."""
+
+    whole: Mapping[str, Found]
+    """Every whole generation by its id, legacy ones too."""
+    incomplete: frozenset[str] = frozenset()
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Id to what is wrong with it."""
+    legacy: frozenset[str] = frozenset()
+    """The whole generations whose id is not that of their signature."""
+    families: Mapping[Family, Mapping[int, str]] = field(default_factory=dict)
+    """For families with a legacy generation: slot to id."""
+
+
+def choices_key(values: Iterable[FieldValue]) -> str:
+    """Return axis values, without source and replicate, as a text that can be looked up."""
+    return canonical_json(list(values)).decode()
+
+
+class Catalog:
+    """What a store's gens/ holds.
+
+    Args:
+        layout: The pool's paths.
+        pipeline: The pool's pipeline.
+        store: The store whose files are indexed.
+        progress: Told how many records of how many were read, while many are.
+    """
+
+    def __init__(
+        self,
+        layout: PoolLayout,
+        pipeline: Pipeline,
+        store: DirectoryStore,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._layout = layout
+        self._pipeline = pipeline
+        self._store = store
+        self._progress = progress or (lambda _done, _all: None)
+        self._database: sqlite3.Connection | None = None
+        self.in_memory = False
+        """Whether the index could not be kept on disk."""
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the database, its tables made; one that is damaged or of another kind is made anew."""
+        if self._database is not None:
+            return self._database
+        path = self._layout.catalog
+        for _ in range(2):
+            try:
+                make_directory(path.parent)
+                self._database = self._prepared(os.fspath(path))
+                return self._database
+            except (OSError, sqlite3.OperationalError):
+                break  # read-only, no space, locked for very long: memory will do
+            except sqlite3.DatabaseError:
+                for ending in ("", "-wal", "-shm"):
+                    with suppress(OSError):
+                        path.with_name(path.name + ending).unlink()
+        self.in_memory = True
+        self._database = self._prepared(":memory:")
+        return self._database
+
+    def _prepared(self, where: str) -> sqlite3.Connection:
+        database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            stamp = self._stamp()
+            with _transaction(database):
+                if database.execute("PRAGMA user_version").fetchone()[0] != stamp:
+                    for table in ("stages", "digests", "gens"):
+                        database.execute(f"DROP TABLE IF EXISTS {table}")
+                    database.execute(f"PRAGMA user_version = {stamp}")
+                for statement in _TABLES.split(";"):
+                    database.execute(statement)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _stamp(self) -> int:
+        """Return what the index depends on besides the files: its own version, the pipeline, the salt."""
+        from zlib import crc32
+
+        stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in self._pipeline]
+        return crc32(canonical_json([_VERSION, stages, self._store.salt])) >> 1
+
+    # -- keeping up --------------------------------------------------------------------------------
+
+    def present(self, stage: Stage) -> Present:
+        """Return what a stage holds now.
+
+        Raises:
+            StorageFailed: The stage's folder cannot be listed.
+            CorruptFile: legacy.csv is damaged.
+        """
+        try:
+            return self._present(stage)
+        except sqlite3.DatabaseError:
+            self.close()  # damaged under our hands: once more, from the files
+            with suppress(OSError):
+                self._layout.catalog.unlink()
+            return self._present(stage)
+
+    def _present(self, stage: Stage) -> Present:
+        database = self._open()
+        with _transaction(database):
+            self._refresh(database, stage)
+        columns = "gen_id, origin, template, inputs, model, mode"
+        rows = database.execute(f"SELECT {columns} FROM gens WHERE stage = ? AND state = 0", (stage.name,))  # noqa: S608
+        whole: dict[str, Found] = {row[0]: row for row in rows}
+        odd = database.execute(
+            "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
+            (stage.name,),
+        ).fetchall()
+        return Present(
+            whole=whole,
+            incomplete=frozenset(row[0] for row in odd if row[1] == Condition.INCOMPLETE),
+            unusable={row[0]: row[2] for row in odd if row[1] == Condition.UNUSABLE},
+            legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
+            families=self._families(database, stage) if any(row[3] for row in odd) else {},
+        )
+
+    def _refresh(self, database: sqlite3.Connection, stage: Stage) -> None:
+        """Make the index of one stage agree with its folder."""
+        folder = self._layout.stage(stage.name)
+        try:
+            changed = folder.stat().st_ctime_ns
+        except FileNotFoundError:
+            changed = 0
+        except OSError as error:
+            raise StorageFailed(f"cannot look at {folder}: {error.strerror}") from error
+        known = database.execute("SELECT changed, looked FROM stages WHERE stage = ?", (stage.name,)).fetchone()
+        trusted = known is not None and known[0] == changed and known[1] - changed > _DISTRUST
+        looked = time.time_ns()
+        query = "SELECT gen_id, stamp FROM gens WHERE stage = ?"
+        again = [row[0] for row in database.execute(f"{query} AND state > 0", (stage.name,))]
+        if not trusted:
+            stamps = self._stamps(folder)
+            indexed = dict(database.execute(query, (stage.name,)))
+            gone = [(stage.name, gen_id) for gen_id in indexed.keys() - stamps.keys()]
+            database.executemany("DELETE FROM gens WHERE stage = ? AND gen_id = ?", gone)
+            others = [gen_id for gen_id, stamp in stamps.items() if indexed.get(gen_id) != stamp]
+            again = sorted({*others, *(gen_id for gen_id in again if gen_id in stamps)})
+            database.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?)", (stage.name, changed, looked))
+        self._read(database, stage, again)
+
+    @staticmethod
+    def _stamps(folder: Path) -> dict[str, int]:
+        """Return what is in a stage's folder, each with the change time of its directory."""
+        stamps: dict[str, int] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # removed between listing and looking
+                        stamps[entry.name] = entry.stat(follow_symlinks=False).st_ctime_ns
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
+        return stamps
+
+    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: list[str]) -> None:
+        """Read the records of some generations into the index."""
+        for done, gen_id in enumerate(gen_ids):
+            self._insert(database, stage, gen_id)
+            if done % 1000 == 999:
+                self._progress(done + 1, len(gen_ids))
+
+    def _insert(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> None:
+        """Look at one generation anew."""
+        try:
+            stamp = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
+        except (OSError, InputError):
+            stamp = 0  # gone in the meantime, or not a name that a generation can have
+        facts: dict[str, object] = {"stage": stage.name, "gen_id": gen_id, "stamp": stamp}
+        if self._store.incomplete(stage, [gen_id]):
+            _put(database, **facts, state=Condition.INCOMPLETE)
+            return
+        try:
+            record = self._store.record(stage, gen_id)
+        except GenpoolError as error:
+            _put(database, **facts, state=Condition.UNUSABLE, problem=error.message)
+            return
+        _put(database, **{**self._row(database, record), **facts})
+
+    def _row(self, database: sqlite3.Connection, record: Record) -> dict[str, object]:
+        """Return the index's row of a record."""
+        stage, values = record.stage, record.signature.values
+        replicate = record.signature.replicate
+        legacy = record.is_legacy and (
+            replicate == NO_REPLICATE or right_id(record.signature, self._store.salt) != record.gen_id
+        )
+        prints = {name: self._number(database, record.fingerprints.get(name)) for name in ("template", "model")}
+        return {
+            "stage": stage.name,
+            "gen_id": record.gen_id,
+            "state": Condition.WHOLE,
+            "source": record.signature.source,
+            "choices": choices_key(values[1:-1]),
+            "replicate": replicate or None,
+            "legacy": int(legacy),
+            "origin": record.origin_cohort_id,
+            "created": seconds_of(record.created_at),
+            "mode": record.mode,
+            # below a root every generation has inputs of its own, and they cannot drift
+            "inputs": None if stage.parent else self._number(database, record.fingerprints.get("inputs")),
+            **prints,
+        }
+
+    @staticmethod
+    def _number(database: sqlite3.Connection, digest: object) -> int | None:
+        """Return the short number of a digest."""
+        if not isinstance(digest, str):
+            return None
+        database.execute("INSERT OR IGNORE INTO digests (digest) VALUES (?)", (digest,))
+        number: int = database.execute("SELECT id FROM digests WHERE digest = ?", (digest,)).fetchone()[0]
+        return number
+
+    def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
+        """Return slot to id for every family that has a legacy generation."""
+        rows = database.execute(
+            "SELECT g.source, g.choices, g.gen_id, g.replicate, g.legacy, g.created FROM gens g JOIN "
+            "(SELECT DISTINCT source, choices FROM gens WHERE stage = ?1 AND legacy = 1 AND state = 0) f "
+            "ON g.source = f.source AND g.choices = f.choices WHERE g.stage = ?1 AND g.state = 0",
+            (stage.name,),
+        )
+        siblings: dict[Family, list[Sibling]] = {}
+        for source, choices, gen_id, replicate, legacy, created in rows:
+            siblings.setdefault((source, choices), []).append(Sibling(gen_id, replicate, bool(legacy), created))
+        recorded = read_slots(self._layout).get(stage.name, {})
+        return {family: assign(members, recorded) for family, members in siblings.items()}
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def digest(self, number: int | None) -> str | None:
+        """Return the digest behind a short number of a `Found`."""
+        row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def numbers(self) -> dict[str, int]:
+        """Return every digest with its short number."""
+        return dict(self._open().execute("SELECT digest, id FROM digests"))
+
+    def children(self, stage: Stage, gen_id: str) -> list[str]:
+        """Return the whole generations of a stage that start from a generation, sorted."""
+        self.present(stage)
+        query = "SELECT gen_id FROM gens WHERE stage = ? AND source = ? AND state = 0 ORDER BY gen_id"
+        return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+_COLUMNS: Final = (
+    "stage gen_id stamp state source choices replicate legacy origin created mode template inputs model problem".split()
+)
+_PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+
+
+def _put(database: sqlite3.Connection, **row: object) -> None:
+    database.execute(_PUT, [row.get(name, 0 if name == "legacy" else None) for name in _COLUMNS])

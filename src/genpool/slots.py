@@ -1,0 +1,127 @@
+"""Which replicate a legacy generation is: its slot in its family. Pure, but for reading legacy.csv.
+
+A family is what a stage's tasks share but for the replicate. A generation whose id is right keeps its slot; then
+slots that legacy.csv records; then the rest in the order of their making, each its own number if that is free, else
+the lowest that is. Assignments are recorded when a plan is adopted, so a slot never moves.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from genpool.errors import CorruptFile
+from genpool.signatures import reference_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from genpool.layout import PoolLayout
+
+HEADER: Final = ("stage", "gen_id", "replicate", "new_gen_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """One generation of a family."""
+
+    gen_id: str
+    replicate: int | None
+    """The number that its record states, or None."""
+    legacy: bool
+    """Whether its id is not the one of its signature."""
+    created: float | None = None
+    """When it was made, in seconds; None where the record does not say."""
+
+
+def assign(siblings: Iterable[Sibling], recorded: Mapping[str, int]) -> dict[int, str]:
+    """Return slot to gen id for one family.
+
+    Args:
+        siblings: The family's generations.
+        recorded: Gen id to slot, as legacy.csv has it.
+    """
+    slots: dict[int, str] = {}
+    waiting: list[Sibling] = []
+    everyone = sorted(siblings, key=lambda one: one.gen_id)
+    for one in everyone:
+        if not one.legacy and one.replicate is not None:
+            slots[one.replicate] = one.gen_id
+    for one in everyone:
+        slot = recorded.get(one.gen_id)
+        if one.legacy and slot is not None and slot not in slots:
+            slots[slot] = one.gen_id
+        elif one.legacy:
+            waiting.append(one)
+    lowest = 1
+    for one in sorted(waiting, key=_age):
+        if one.replicate is not None and one.replicate not in slots:
+            slots[one.replicate] = one.gen_id
+            continue
+        while lowest in slots:
+            lowest += 1
+        slots[lowest] = one.gen_id
+    return slots
+
+
+def _age(one: Sibling) -> tuple[bool, float, str]:
+    """Return what siblings are ordered by: when they were made, those that do not say last; then the id."""
+    return one.created is None, one.created or 0.0, one.gen_id
+
+
+def seconds_of(created_at: str | None) -> float | None:
+    """Return a time of a record in seconds, or None where it cannot be read; without a zone it is UTC."""
+    if created_at is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(created_at)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def read_slots(layout: PoolLayout) -> dict[str, dict[str, int]]:
+    """Read legacy.csv; the first line about a generation counts, since a slot never moves.
+
+    Returns:
+        Stage to gen id to slot.
+
+    Raises:
+        CorruptFile: A line is not an assignment.
+    """
+    try:
+        text = layout.legacy.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{layout.legacy}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
+    rows = list(csv.reader(io.StringIO(whole, newline="")))
+    if rows and tuple(rows[0][:3]) != HEADER[:3]:
+        raise CorruptFile(f"{layout.legacy}:1: the header must be {','.join(HEADER)}")
+    found: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) < 3 or not row[2].isdecimal() or int(row[2]) < 1 or reference_problem(row[1]):
+            raise CorruptFile(f"{layout.legacy}:{number}: not an assignment of a slot: {','.join(row)!r}")
+        found.setdefault(row[0], {}).setdefault(row[1], int(row[2]))
+    return found
+
+
+def slot_lines(assignments: Iterable[tuple[str, str, int]], *, new: bool) -> bytes:
+    """Return the lines of legacy.csv for some assignments (stage, gen id, slot).
+
+    Args:
+        assignments: What to record.
+        new: Whether the file does not exist yet, so that it needs its header.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    if new:
+        writer.writerow(HEADER)
+    writer.writerows((stage, gen_id, slot, "") for stage, gen_id, slot in assignments)
+    return out.getvalue().encode()
