@@ -11,6 +11,7 @@ edit inside a generation is noticed when it is read.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -24,6 +25,7 @@ from genpool.durable import make_directory
 from genpool.errors import GenpoolError, InputError, StorageFailed
 from genpool.gen_ids import gen_id as right_id
 from genpool.records import NO_REPLICATE
+from genpool.signatures import Signature
 from genpool.slots import Sibling, assign, read_slots, seconds_of
 
 if TYPE_CHECKING:
@@ -324,6 +326,36 @@ class Catalog:
     def numbers(self) -> dict[str, int]:
         """Return every digest with its short number."""
         return dict(self._open().execute("SELECT digest, id FROM digests"))
+
+    def in_slot(self, present: Present, signature: Signature) -> str | None:
+        """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
+        family = present.families.get((signature.source, choices_key(signature.values[1:-1])))
+        return None if family is None else family.get(signature.replicate)
+
+    def signature(self, stage: Stage, gen_id: str) -> Signature | None:
+        """Return the signature of a whole generation, or None where the stage has none of that id."""
+        present = self.present(stage)
+        if gen_id not in present.whole:
+            return None
+        query = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND gen_id = ?"
+        row = self._open().execute(query, (stage.name, gen_id)).fetchone()
+        return None if row is None else self._signature(stage, row, self._slots(present))
+
+    def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
+        """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
+        slots = self._slots(self.present(stage))
+        query = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0 ORDER BY gen_id"
+        for row in self._open().execute(query, (stage.name,)).fetchall():
+            yield row[0], self._signature(stage, row, slots)
+
+    @staticmethod
+    def _slots(present: Present) -> dict[str, int]:
+        return {gen_id: slot for family in present.families.values() for slot, gen_id in family.items()}
+
+    @staticmethod
+    def _signature(stage: Stage, row: tuple[str, str, str, int | None], slots: Mapping[str, int]) -> Signature:
+        gen_id, source, choices, replicate = row
+        return Signature(stage, (source, *json.loads(choices), slots.get(gen_id, replicate or NO_REPLICATE)))
 
     def children(self, stage: Stage, gen_id: str) -> list[str]:
         """Return the whole generations of a stage that start from a generation, sorted."""

@@ -25,7 +25,7 @@ from genpool.signatures import text_problem
 from genpool.yaml_reader import Problems, Scalar, check_format, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from genpool.layout import PoolLayout
@@ -125,7 +125,7 @@ class ComboBook:
         self.by_id: dict[str, Combo] = {}
         self._by_meaning: dict[tuple[str, ...], list[str]] = {}
         for combo in recorded:
-            self._check(combo)
+            self.check(combo)
             self.by_id[combo.combo_id] = combo
             if combo.rows is None:
                 ids = self._by_meaning.setdefault(combo.meaning, [])
@@ -156,9 +156,6 @@ class ComboBook:
         Raises:
             InvalidCombo: The id means something else in this pool.
         """
-        self._check(combo)
-
-    def _check(self, combo: Combo) -> None:
         known = self.by_id.get(combo.combo_id)
         if known is None or known.meaning == combo.meaning:
             return
@@ -169,9 +166,21 @@ class ComboBook:
             hint="an id never changes its meaning: give the new inputs another id",
         )
 
-    def new(self, used: Sequence[Combo]) -> list[Combo]:
-        """Return those of some combos that are not recorded yet."""
-        return [combo for combo in used if combo.combo_id not in self.by_id]
+    def new(self, used: Iterable[Combo]) -> list[Combo]:
+        """Return those of some combos that are not recorded yet, each id once.
+
+        Raises:
+            InvalidCombo: An id stands for two things, among these combos or in the pool.
+        """
+        seen = ComboBook([])
+        found = []
+        for combo in used:
+            self.check(combo)
+            seen.check(combo)
+            if combo.combo_id not in self.by_id and combo.combo_id not in seen.by_id:
+                found.append(combo)
+            seen.by_id.setdefault(combo.combo_id, combo)
+        return found
 
 
 def _words(combo: Combo) -> str:
@@ -227,7 +236,9 @@ def combo_lines(combos: Sequence[Combo]) -> bytes:
 def list_names(folder: Path, ending: str) -> list[str]:
     """Return the names of a folder's entries with an ending, sorted by code point."""
     try:
-        return sorted(path.name.removesuffix(ending) for path in folder.iterdir() if path.name.endswith(ending))
+        names = (path.name for path in folder.iterdir())
+        # what begins with a dot is an editor's or a system's
+        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -48,6 +48,7 @@ _OTHER_KEYS: Final = frozenset(
 )
 _OURS: Final = frozenset("model messages seed stream stream_options n response_format".split())
 """What a request holds besides sampling parameters."""
+_MOST_CALLS: Final = 4096
 _CONSTRAIN: Final = ("json_schema", "grammar", "none")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -80,6 +81,11 @@ class ModelEntry:
     """Tokens of context a call has in an embedded model."""
     script: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     """For the scripted client: `answers`, `seconds`, `calls_log`."""
+
+    @property
+    def way(self) -> str:
+        """How the client takes a constraint on the answer: `grammar`, `json_schema` or `none`."""
+        return "grammar" if self.client == "embedded" else self.constrain
 
     @property
     def max_tokens(self) -> int | None:
@@ -248,11 +254,14 @@ def _axes(table: Table, what: str, problems: Problems) -> list[str]:
 
 def _models(tree: Table, problems: Problems) -> dict[str, ModelEntry]:
     table = problems.table(tree.entries.get("models"), "models")
-    entries = {}
+    entries: dict[str, ModelEntry] = {}
     for model_id, node in table.entries.items() if table else ():
         wrong = text_problem(model_id)
         if wrong:
             problems.add(f"model {model_id!r} {wrong}", table.line_of(model_id) if table else None)
+        alike = next((other for other in entries if other.casefold() == model_id.casefold()), None)
+        if alike is not None and table:
+            problems.add(f"models {alike!r} and {model_id!r} differ only in case", table.line_of(model_id))
         entry = problems.table(node, f"model {model_id!r}")
         if entry is not None:
             entries[model_id] = _model(model_id, entry, problems)
@@ -277,13 +286,20 @@ def _model(model_id: str, table: Table, problems: Problems) -> ModelEntry:
         base_url=problems.text(table, "base_url", what),
         key=_key_name(table, what, problems),
         price=_price(table, what, problems),
-        concurrency=problems.whole_number(table, "concurrency", what) or defaults.get(client or "", 4),
+        concurrency=_concurrency(table, what, problems) or defaults.get(client or "", 4),
         attempts=problems.whole_number(table, "attempts", what) or 2,
         timeout=_timeout(table, what, problems),
         constrain=_choice(table, "constrain", _CONSTRAIN, what, problems) or _CONSTRAIN[0],
         context=problems.whole_number(table, "context", what) or 4096,
         script={key: table.entries[key].value() for key in ("answers", "seconds", "calls_log") if key in table.entries},
     )
+
+
+def _concurrency(table: Table, what: str, problems: Problems) -> int | None:
+    count = problems.whole_number(table, "concurrency", what)
+    if count is not None and count > _MOST_CALLS:
+        problems.add(f"{what}: concurrency is {count}", table.line_of("concurrency"), f"at most {_MOST_CALLS}")
+    return count
 
 
 def _timeout(table: Table, what: str, problems: Problems) -> float:
@@ -350,11 +366,11 @@ def _price(table: Table, what: str, problems: Problems) -> Price | None:
     return Price(numbers[0], numbers[1])
 
 
-def model_source(entry: ModelEntry, overrides: Mapping[str, Json]) -> dict[str, Json]:
+def model_source(entry: ModelEntry, sent: Mapping[str, Json]) -> dict[str, Json]:
     """Return the pre-image of the `model` fingerprint: what decides the output, and nothing else.
 
     Args:
         entry: The model entry.
-        overrides: Parameters that the template sets over the entry's.
+        sent: The sampling parameters as they are sent.
     """
-    return {**entry.sampling, **overrides, "client": entry.client, "model": entry.model}
+    return {**sent, "client": entry.client, "model": entry.model}

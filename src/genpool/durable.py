@@ -66,6 +66,17 @@ def _storage_hint(number: int | None) -> str | None:
     return None
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse to write through a link: it could lead out of the pool.
+
+    Raises:
+        StorageFailed: The path, or the folder that it is in, is a link.
+    """
+    for one in (path, path.parent):
+        if one.is_symlink():
+            raise StorageFailed(f"{one} is a link; links are not followed", hint="put the directory itself there")
+
+
 def make_directory(path: Path) -> None:
     """Make a directory with its parents; every new entry is flushed."""
     if path.is_dir():
@@ -130,6 +141,7 @@ def set_aside(path: Path, size: int) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
+    refuse_link(path.parent)
     make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
@@ -181,7 +193,12 @@ def rename_without_replacing(old: Path, new: Path) -> None:
         # an empty one holds nothing that could be lost.
         if not new.is_dir() and os.path.lexists(new):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(new))
-        old.rename(new)
+        try:
+            old.rename(new)
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise FileExistsError(error.errno, os.strerror(error.errno), os.fspath(new)) from None
+            raise
     elif number in {errno.EEXIST, errno.ENOTEMPTY}:
         raise FileExistsError(number, os.strerror(number), os.fspath(new))
     elif number:
@@ -210,6 +227,7 @@ def append_lines(path: Path, data: bytes) -> None:
 
     The caller holds a lock: two appenders at once are not kept apart here.
     """
+    refuse_link(path)
     make_directory(path.parent)
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

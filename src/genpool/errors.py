@@ -161,6 +161,12 @@ class UnsupportedPlatform(PoolError):
     kind = "unsupported-platform"
 
 
+class PipelineChanged(PoolError):
+    """pool.yaml no longer has the salt or the stages that the pool's generations were made with."""
+
+    kind = "pipeline-changed"
+
+
 class PoolBusy(PoolError):
     """Somebody else holds the lock that is needed."""
 
@@ -218,14 +224,16 @@ class CallFailed(ModelError):
     Args:
         message: What happened.
         transient: Whether the same call may succeed later (a time-out, a 429, a reset).
+        sent: Whether the request may have reached the model, so that nobody can know whether it was paid for.
         hint: What to do next.
     """
 
     kind = "call-failed"
 
-    def __init__(self, message: str, *, transient: bool, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, transient: bool, sent: bool, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
+        self.sent = sent
 
 
 class WeightsInvalid(ModelUnavailable):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from genpool.durable import flush_descriptor, flush_directory, make_directory, storage_errors, write_all
+from genpool.durable import flush_descriptor, flush_directory, make_directory, refuse_link, storage_errors, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -156,6 +156,7 @@ class Ledger:
                 raise
 
     def _open(self) -> None:
+        refuse_link(self.path.parent)
         make_directory(self.path.parent)
         once = 0 if self._opened else os.O_EXCL  # the file is this run's alone
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | once | os.O_APPEND | os.O_CLOEXEC, 0o666)

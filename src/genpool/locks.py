@@ -95,7 +95,7 @@ def is_held(path: Path) -> bool:
     """Return whether some process holds the lock on a file; a file that is not there is not held."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _try(descriptor, exclusive=True)

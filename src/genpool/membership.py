@@ -136,8 +136,6 @@ def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
         return
     with file_lock(layout, "combos", "combos.jsonl"), storage_errors("cannot write combos.jsonl"):
         book = read_combo_book(layout)  # anew, under the lock: another run may have recorded some
-        for combo in plan.combos:
-            book.check(combo)
         append_lines(layout.combos, combo_lines(book.new(plan.combos)))
 
 

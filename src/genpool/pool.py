@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
+import tempfile
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from importlib import resources
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 from genpool.catalog import Catalog, Present
 from genpool.compiler import Selection, StageSelection, compile_spec
 from genpool.config import FORMAT, PoolConfig, read_config
-from genpool.durable import make_directory, replace_file, storage_errors
-from genpool.errors import NotAPool, StorageFailed
-from genpool.gen_ids import SCHEME
+from genpool.durable import flush_directory, make_directory, replace_file, storage_errors
+from genpool.errors import NotAPool, PipelineChanged, StorageFailed
+from genpool.gen_ids import SCHEME, gen_id
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger
@@ -36,8 +36,9 @@ from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, read_spec
-from genpool.stages import TEMPLATE_FIELD
+from genpool.stages import DEFAULT_PIPELINE, TEMPLATE_FIELD
 from genpool.store import DirectoryStore
+from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
@@ -46,12 +47,14 @@ if TYPE_CHECKING:
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.runner import Runner, RunReport, Watcher
+    from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
 
 POOL_FILE: Final = "pool.yaml"
 ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
 
+_TRIAL_TEXT: Final = "A line of some text.\n\n" * 20
 _NEW_POOL: Final = f"""\
 format: {FORMAT}
 id_scheme: {SCHEME}
@@ -125,17 +128,17 @@ class Pool:
             what = "is a pool already" if (target / POOL_FILE).is_file() else "is not empty"
             raise StorageFailed(f"{target} {what}; nothing was changed", hint="name a new directory")
         with storage_errors(f"cannot make a pool in {target}"):
-            if example:
-                _copy_example(target)
-            else:
-                make_directory(target)
-                replace_file(target / POOL_FILE, _NEW_POOL.encode())
-                for folder in (
-                    "concepts",
-                    "cohorts",
-                    *(f"templates/{stage}" for stage in ("draft", "essay", "evaluation")),
-                ):
-                    make_directory(target / folder)
+            make_directory(target.absolute().parent)
+            with tempfile.TemporaryDirectory(prefix=".genpool-init-", dir=target.absolute().parent) as temporary:
+                made = Path(temporary) / "pool"
+                if example:
+                    _copy_example(made)
+                else:
+                    _new_pool(made)
+                target.mkdir(exist_ok=True)
+                for path in sorted(made.iterdir(), key=lambda one: one.name == POOL_FILE):
+                    path.rename(target / path.name)  # pool.yaml last: half a pool is none
+            flush_directory(target)
         return cls(target)
 
     @property
@@ -179,9 +182,11 @@ class Pool:
 
     def _planned(self, cohort_id: str, selection: Selection, *, retry_exhausted: bool) -> Plan:
         with closing(self.catalog()) as catalog:
-            return make_plan(
-                cohort_id, selection, self.config, self.store, catalog.present, retry_exhausted=retry_exhausted
-            )
+
+            def present(stage: Stage) -> Present:
+                return _as_configured(stage, catalog.present(stage))
+
+            return make_plan(cohort_id, selection, self.config, self.store, present, retry_exhausted=retry_exhausted)
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
@@ -190,6 +195,7 @@ class Pool:
     def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
         """Return what a spec selects; its templates are known to render."""
         selection = compile_spec(spec, inputs.template)
+        inputs.book.new(selection.combos)  # one id for two things is refused before anything is made of it
         self._try_templates(selection, inputs)
         return selection
 
@@ -202,13 +208,15 @@ class Pool:
             for name, variant in first.items():
                 if inputs.template(stage.name, name).mode != MODE_COPY:
                     context = self._trial_context(chosen, inputs)
-                    inputs.renderer(stage.name, name).render({**context, **own_context(stage, variant)})
+                    inputs.renderer(stage.name, name).try_out(
+                        {**context, **own_context(stage, variant)}, exact=stage.parent is None
+                    )
 
     def _trial_context(self, chosen: StageSelection, inputs: Inputs) -> dict[str, Any]:
         """Return what a template of a stage is tried with: the first combo, or some text for every ancestor."""
         if chosen.stage.parent is None:
             return inputs.context(chosen.combos[0])
-        texts = {one.name: "a text" for one in self.config.pipeline.ancestors(chosen.stage)}
+        texts = {one.name: _TRIAL_TEXT for one in self.config.pipeline.ancestors(chosen.stage)}
         return child_context(texts, chosen.stage.parent)
 
     # -- running -----------------------------------------------------------------------------------
@@ -255,7 +263,7 @@ class Pool:
             if not plan.to_make:
                 return report
             concurrency = {name: entry.concurrency for name, entry in self.config.models.items()}
-            with self.store.session(in_flight=sum(concurrency.values())):
+            with self.store.session(in_flight=min(sum(concurrency.values()), plan.to_make)):
                 async with _open_writer(self, inputs, plan, report, models) as writer:
                     writer.retry_exhausted = retry_exhausted
                     runner = Runner(plan, writer, concurrency, report, watch)
@@ -276,6 +284,24 @@ class Pool:
     def _present(self, stage: Stage) -> Present:
         with closing(self.catalog()) as catalog:
             return catalog.present(stage)
+
+    def gen_id(self, signature: Signature) -> str:
+        """Return the deterministic id of a signature in this pool."""
+        return gen_id(signature, self.config.salt)
+
+    def why(self, task: Signature | str) -> Why:
+        """Return why a task is reused or to be made.
+
+        Args:
+            task: Its signature; or the id of a generation, or of a missing member of some cohort.
+
+        Raises:
+            NotFound: The id is neither.
+        """
+        pipeline = self.config.pipeline
+        with closing(self.catalog()) as catalog:
+            signature = signature_of(self.layout, pipeline, catalog, task) if isinstance(task, str) else task
+            return explain(self.layout, pipeline, catalog, self.config.salt, signature)
 
     def find_generation(self, gen_id: str) -> Record:
         """Return the record of a generation by its id, or by the only id that starts so.
@@ -316,6 +342,21 @@ async def _open_writer(
         await ledger.close()
 
 
+def _as_configured(stage: Stage, present: Present) -> Present:
+    """Return what a stage holds, unless its generations were made under another salt or another stage.
+
+    Raises:
+        PipelineChanged: Not one of several generations has the id that the configuration gives it.
+    """
+    if present.whole or len(present.unusable) <= 1:
+        return present
+    first = next(iter(present.unusable.values()))
+    raise PipelineChanged(
+        f"none of the {len(present.unusable)} generations of stage {stage.name!r} fits pool.yaml; the first: {first}",
+        hint="salt, and a stage's prefix, parent and axes are fixed once it has generations: undo the change there",
+    )
+
+
 def _count_call(report: RunReport) -> None:
     report.calls += 1
 
@@ -324,7 +365,17 @@ def _new_run_id() -> str:
     return f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+def _new_pool(target: Path) -> None:
+    """Write an empty pool."""
+    folders = ("concepts", "cohorts", *(f"templates/{stage.name}" for stage in DEFAULT_PIPELINE))
+    for folder in folders:
+        make_directory(target / folder)
+    replace_file(target / POOL_FILE, _NEW_POOL.encode())
+
+
 def _copy_example(target: Path) -> None:
     """Copy the example pool that the package ships."""
     with resources.as_file(resources.files("genpool") / "example") as example:
-        shutil.copytree(example, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for path in sorted(example.rglob("*")):
+            if path.is_file():
+                replace_file(target / path.relative_to(example), path.read_bytes())

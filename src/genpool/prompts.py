@@ -291,14 +291,37 @@ class Renderer:
         user, *system = [self._rendered(source, compiled, context) for source, compiled in self._compiled]
         return Prompt(user, *system)
 
+    def try_out(self, context: Mapping[str, Any], *, exact: bool) -> None:
+        """Refuse a template that cannot give a prompt, before a call is paid for.
+
+        Args:
+            context: What it is tried with.
+            exact: Whether that is what a task will really be rendered with. If not, only what no text can mend is
+                refused: a name that is undefined, an attribute that nothing there has, an empty prompt.
+
+        Raises:
+            InvalidTemplate: It cannot be rendered; file and line are named.
+        """
+        try:
+            prompt = self.render(context)
+        except InvalidTemplate as error:
+            said = error.problems[0].message if error.problems else error.message
+            if exact or "is undefined" in said or "has no attribute" in said:
+                raise
+            return
+        if not prompt.user:
+            raise InvalidTemplate(f"{self.template.file}: the prompt is empty", hint="write what the model is to do")
+
     def _rendered(self, source: _Source, compiled: jinja2.Template, context: Mapping[str, Any]) -> str:
         try:
-            return compiled.render(context).strip()
+            text = compiled.render(context).strip()
+            text.encode()
         except Exception as error:  # noqa: BLE001 - whatever an expression of the template raises
             file, line = self._place(error, source)
             known = ", ".join(sorted(context))
             problem = Problem(f"{type(error).__name__}: {error}", file, line, f"known here: {known}")
             raise InvalidTemplate(f"{source.file} cannot be rendered: 1 problem", problems=[problem]) from None
+        return text
 
     def _place(self, error: Exception, source: _Source) -> tuple[str, int | None]:
         """Return file and line at which rendering failed, from the traceback that Jinja rewrites."""

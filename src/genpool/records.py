@@ -109,7 +109,12 @@ class Score:
 
     def as_json(self) -> dict[str, Json]:
         """Return the score as a JSON object."""
-        return {"value": self.value, "min": self.min, "max": self.max}
+        return {"value": _number(self.value), "min": _number(self.min), "max": _number(self.max)}
+
+
+def _number(value: float) -> int | float:
+    """Return a whole number as one, as canonical JSON writes it."""
+    return int(value) if value.is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +290,10 @@ def _check_format(value: Mapping[str, Json], where: str) -> None:
 def _check_seal(value: Mapping[str, Json], where: str) -> None:
     rest = {key: item for key, item in value.items() if key != "self"}
     try:
+        if sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)) == value.get("self"):
+            return  # the bytes of canonical JSON, but for numbers that it writes otherwise (1.0): then the slow way
         digest = sha256(canonical_json(rest))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptGeneration(f"{where}: {error}", hint=_DAMAGED) from None
     if value.get("self") != digest:
         raise CorruptGeneration(f"{where}: the record does not have the digest that it states", hint=_DAMAGED)

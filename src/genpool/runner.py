@@ -199,9 +199,10 @@ class Runner:
                     self._watch(self.report)
             except Exception as error:  # noqa: BLE001 - whatever it is, the other lanes must not wait for ever
                 self._halt(_defect(self.plan.stages[at].gen_ids[index], error))
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
+            finally:
+                self._open -= 1
+                if not self._open:
+                    self._idle.set()
 
     async def _make(self, lane: _Lane, at: int, index: int) -> None:
         """Make one task and let its children in; what can go wrong is told, not raised."""
@@ -209,8 +210,9 @@ class Runner:
         try:
             made = await self._writer.make(stage, index, lambda: self._draining or self._given_up)
         except (ModelUnavailable, MissingKey) as error:
+            if not lane.closed:  # told once; the lane's other tasks were not tried
+                self._fail(stage, index, error)
             lane.closed = True
-            self._fail(stage, index, error)
         except StorageFailed as error:
             self._halt(error)
         except GenpoolError as error:
@@ -232,7 +234,7 @@ class Runner:
         if made.low_on_space:
             self._halt(
                 StorageFull(
-                    "the disk is full: the run stopped; the answers that were on their way were kept",
+                    "the disk is full or refused a write: the run stopped; what was bought until then is kept",
                     hint="free some space and run again: it goes on where it was",
                 )
             )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from genpool.errors import CorruptGeneration, InvalidSignature, NotFound
+from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
 from genpool.membership import Member, read_membership
 from genpool.planner import unacceptable
+from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
@@ -175,20 +176,52 @@ class CohortScope:
     def mean_scores(self) -> list[MeanScore]:
         """Return the mean score of every rubric for every chain of templates that it judged.
 
-        Scores stay on their rubric's own scale; judgements on different scales are not mixed.
-
-        Raises:
-            CorruptGeneration: A member's record, or one above it, is damaged.
+        Scores stay on their rubric's own scale; judgements on different scales are not mixed. A judgement whose record,
+        or one above it, cannot be read is left out; `counts` and `problems` tell of it.
         """
         values: dict[tuple[str, str, float, float], list[float]] = defaultdict(list)
-        for member in self.members():
-            if member.record is None or member.record.score is None:
+        chains: dict[str, str | None] = {}
+        for member in self._members:
+            if not self._pipeline[member.stage].judges or self._standing(member) in {MISSING, UNUSABLE}:
                 continue
-            score = member.record.score
-            rubric = str(member.record.signature.get(TEMPLATE_FIELD) or member.stage)
-            above = [str(one.signature.get(TEMPLATE_FIELD) or one.stage.name) for one in self.ancestors(member.record)]
-            values[" → ".join(reversed(above)), rubric, score.min, score.max].append(score.value)
+            try:
+                record = self._record(self._pipeline[member.stage], member.gen_id)
+            except PoolError:
+                continue
+            judged = self._chain(record, chains)
+            if judged is None or record.score is None:
+                continue
+            score = record.score
+            rubric = str(record.signature.get(TEMPLATE_FIELD) or member.stage)
+            values[judged, rubric, score.min, score.max].append(score.value)
         return [MeanScore(*key, sum(scores) / len(scores), len(scores)) for key, scores in sorted(values.items())]
+
+    def _chain(self, record: Record, chains: dict[str, str | None]) -> str | None:
+        """Return the templates above a record, nearest the root first; None where one above cannot be read."""
+        source = record.signature.source
+        if source not in chains:
+            try:
+                above = [str(one.signature.get(TEMPLATE_FIELD) or one.stage.name) for one in self.ancestors(record)]
+                chains[source] = " → ".join(reversed(above))
+            except (PoolError, InvalidSignature):
+                chains[source] = None
+        return chains[source]
+
+    def missing(self, stage: str | None = None) -> Iterator[Signature]:
+        """Yield the signature of every member that has no generation, in plan order.
+
+        Args:
+            stage: Only this stage's members.
+
+        Raises:
+            InvalidSignature: The membership does not have the signature of a missing member.
+        """
+        for member in self._members:
+            if stage in {None, member.stage} and self._standing(member) == MISSING:
+                fields = {
+                    name: int(value) if name == REPLICATE_FIELD else value for name, value in member.fields.items()
+                }
+                yield Signature.of(self._pipeline[member.stage], fields)
 
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""

@@ -23,6 +23,7 @@ from genpool.durable import (
     flush_directory,
     make_directory,
     publish_directory,
+    refuse_link,
     set_aside,
     storage_errors,
     write_directory,
@@ -41,6 +42,8 @@ _TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
 
 _RESERVE: Final = "reserve"
 _RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
+
+_INODES_EACH: Final = 6  # a directory and its files, and a folder that may be new
 
 _T = TypeVar("_T")
 
@@ -162,6 +165,7 @@ class DirectoryStore:
         self.salt = salt
         self._staging: Path | None = None
         self._sources_kept: set[str] = set()
+        self._folders: set[Path] = set()
         self.low_on_space = False
 
     # -- reading -----------------------------------------------------------------------------------
@@ -274,6 +278,8 @@ class DirectoryStore:
                 hint="wait until that has ended, or open the pool once more",
             )
         self.low_on_space = False
+        self._folders.clear()  # somebody may have removed them since
+        self._sources_kept.clear()
         own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
         try:
             with ExitStack() as stack:
@@ -285,7 +291,7 @@ class DirectoryStore:
                         own.mkdir()
                         stack.enter_context(locks.held(own / "lock"))
                 with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
-                    set_aside(own / _RESERVE, _RESERVE_EACH * in_flight)
+                    _set_aside(own / _RESERVE, in_flight)
                 self._staging = own
                 yield
         finally:
@@ -299,7 +305,7 @@ class DirectoryStore:
         except StorageFull:
             self.low_on_space = True
             if self._staging is not None:
-                (self._staging / _RESERVE).unlink(missing_ok=True)
+                shutil.rmtree(self._staging / _RESERVE, ignore_errors=True)
             return write()
 
     def _remove_stale(self) -> None:
@@ -317,7 +323,7 @@ class DirectoryStore:
         target = self.layout.generation(record.stage.name, record.gen_id)
         with storage_errors(f"cannot keep generation {record.gen_id}"):
             staged = self._stage(record.encode(), generation.texts)
-            make_directory(target.parent)
+            self._make_folder(target.parent)
             while not publish_directory(staged, target):
                 if not self.incomplete(record.stage, [record.gen_id]):
                     shutil.rmtree(staged)
@@ -348,11 +354,25 @@ class DirectoryStore:
     def _publish_attempt(self, record: Record, folder: Path) -> int:
         """Move a directory to the next free number among a task's attempts."""
         place = self.layout.attempts(record.stage.name, record.gen_id)
+        self._make_folder(place.parent)
         make_directory(place)
         number = max(self._numbers(place), default=0) + 1
         while not publish_directory(folder, place / str(number)):
             number += 1
         return number
+
+    def _make_folder(self, path: Path) -> None:
+        """Make a folder whose entry is on disk when this returns; once a session.
+
+        Another thread or a dead process may have made it without flushing its entry: that it is visible says nothing.
+        """
+        if path in self._folders:
+            return
+        refuse_link(path)
+        make_directory(path)
+        flush_directory(path.parent)
+        flush_directory(path.parent.parent)
+        self._folders.add(path)
 
     def _stage(self, metadata: bytes, texts: Mapping[str, str]) -> Path:
         if self._staging is None:
@@ -371,6 +391,15 @@ class DirectoryStore:
         digest = sha256(data)
         if digest not in self._sources_kept:
             with storage_errors("cannot keep a source text"):
+                self._make_folder(self.layout.sources)
                 add_file(self.layout.sources / digest, data)
             self._sources_kept.add(digest)
         return digest
+
+
+def _set_aside(folder: Path, in_flight: int) -> None:
+    """Take up blocks and inodes for the generations that may be on their way."""
+    folder.mkdir()
+    set_aside(folder / "blocks", _RESERVE_EACH * in_flight)
+    for number in range(_INODES_EACH * in_flight):
+        (folder / str(number)).touch()

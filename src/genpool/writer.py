@@ -15,7 +15,7 @@ from genpool.config import ModelEntry, model_source
 from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.ledger import Intent, Ledger, utc_now
-from genpool.llm.client import Completion, Request
+from genpool.llm.client import Completion, Request, parameters_sent
 from genpool.parsers import Parsed, ParseFailure
 from genpool.planner import Plan, StagePlan, unacceptable
 from genpool.prompts import DEFAULT_TEMPLATE
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from genpool.prompts import Prompt, Template
 
 _TEXTS_KEPT: Final = 512
+_TOKENS_AROUND: Final = 64  # more than any chat template puts around a message
 _SEED_RANGE: Final = 2**31
 
 _T = TypeVar("_T")
@@ -162,25 +163,17 @@ class TaskWriter:
         context = self._context(stage, index)
         prompt = self.inputs.renderer(stage.stage.name, template.template_id).render(context)
         overrides: dict[str, Json] = {} if template.max_tokens is None else {"max_tokens": template.max_tokens}
-        parameters = {**entry.sampling, **overrides}
-        constraint = (
-            template.parser.constraint(template.scale) if template.parser.constraint and template.scale else None
-        )
+        make_constraint = template.parser.constraint
+        constraint = make_constraint(template.scale) if make_constraint and template.scale else None
+        sent = parameters_sent({**entry.sampling, **overrides}, constraint, entry.way)
         gen_id = stage.gen_ids[index]
-        return _Work(
-            gen_id=gen_id,
-            template=template,
-            prompt=prompt,
-            request=Request(prompt, parameters, seed_of(gen_id, kept), constraint),
-            kept=kept,
-            entry=entry,
-            fingerprints={
-                **self._fingerprints(stage, index, template),
-                "model": self._digest(
-                    ("model", entry.model_id, str(overrides)), lambda: model_source(entry, overrides)
-                ),
-            },
-        )
+        source = model_source(entry, sent)
+        fingerprints = {
+            **self._fingerprints(stage, index, template),
+            "model": self._digest(("model", canonical_json(source).decode()), lambda: source),
+        }
+        request = Request(prompt, sent, seed_of(gen_id, kept), constraint)
+        return _Work(gen_id, template, prompt, request, kept, entry, fingerprints)
 
     def _fingerprints(self, stage: StagePlan, index: int, template: Template) -> dict[str, str]:
         """Return the digests of what a task is made from; the texts behind them are kept as sources."""
@@ -229,12 +222,22 @@ class TaskWriter:
                 return answer
         except TimeoutError:
             await self._settle(intent, "unknown", {"reason": "deadline"})
-            raise CallFailed(f"{entry.model_id}: no answer within {entry.timeout:g} s", transient=True) from None
+            late = f"{entry.model_id}: no answer within {entry.timeout:g} s"
+            raise CallFailed(late, transient=True, sent=True) from None
+        except CallFailed as error:
+            await self._settle(intent, "unknown" if error.sent else "failed", {"reason": error.message})
+            raise
         except GenpoolError as error:
             await self._settle(intent, "failed", {"reason": error.message})
             raise
         except asyncio.CancelledError:
             await _to_the_end(self._settle(intent, "unknown", {"reason": "given up"}))
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # the client gave up, not we
+                raise CallFailed(f"{entry.model_id}: the client gave the call up", transient=True, sent=True) from None
+            raise
+        except Exception as error:
+            await self._settle(intent, "unknown", {"reason": f"{type(error).__name__}: {error}"})
             raise
 
     async def _settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
@@ -261,7 +264,7 @@ class TaskWriter:
             provider=answer.provider,
             model=work.entry.model,
             model_returned=answer.model_returned,
-            parameters=answer.sent,
+            parameters=work.request.parameters,
             seed=work.request.seed,
             finish_reason=answer.finish_reason,
             usage=answer.usage,
@@ -306,12 +309,12 @@ class TaskWriter:
     ) -> Made:
         """Commit a generation or keep it as an attempt; settle the intent either way."""
         usage = answer.usage
-        cost = entry.price.cost(usage.input_tokens or 0, usage.output_tokens or 0) if entry.price else None
         if reason is None:
             committed = await asyncio.to_thread(self.store.commit, generation)
             reason = None if committed else BOUGHT_TWICE
         else:
             await asyncio.to_thread(self.store.keep_attempt, generation, reason)
+        cost = entry.price.cost(usage.input_tokens or 0, usage.output_tokens or 0) if entry.price else None
         facts: dict[str, Json] = {"cost": cost, **usage.as_json()}
         if reason is not None:
             facts["reason"] = reason.kind
@@ -347,10 +350,12 @@ class _Work:
     @property
     def worst_price(self) -> float | None:
         """The most that the call can cost: a token is at least one byte, and the answer is bounded by max_tokens."""
-        limit = self.request.parameters.get("max_tokens")
+        sent = self.request.parameters
+        limit = sent.get("max_completion_tokens", sent.get("max_tokens"))
         if self.entry.price is None or not isinstance(limit, int):
             return None
-        return self.entry.price.cost(len(self.prompt.as_text().encode()), limit)
+        chat_template = _TOKENS_AROUND * len(self.request.messages())
+        return self.entry.price.cost(len(self.prompt.as_text().encode()) + chat_template, limit)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:

@@ -70,7 +70,7 @@ def test_a_scripted_model_needs_no_name(pool: WrittenPool) -> None:
 
 def test_what_decides_the_output_is_in_the_models_source_and_nothing_else() -> None:
     entry = ModelEntry("m", "openai", "google/x", {"temperature": 0.7}, base_url="https://e.example", key="K")
-    assert model_source(entry, {"max_tokens": 5}) == {
+    assert model_source(entry, {"temperature": 0.7, "max_tokens": 5}) == {
         "client": "openai",
         "model": "google/x",
         "temperature": 0.7,

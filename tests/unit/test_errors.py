@@ -24,6 +24,7 @@ KINDS = {
     "NotAPool": ("not-a-pool", 1),
     "UnsupportedFormat": ("unsupported-format", 1),
     "UnsupportedPlatform": ("unsupported-platform", 1),
+    "PipelineChanged": ("pipeline-changed", 1),
     "PoolBusy": ("pool-busy", 1),
     "NotFound": ("not-found", 1),
     "CorruptGeneration": ("corrupt-generation", 1),
@@ -99,7 +100,7 @@ def test_a_storage_error_keeps_its_message() -> None:
 
 
 def test_a_failed_call_says_whether_it_may_succeed_later() -> None:
-    assert errors.CallFailed("429", transient=True).transient is True
+    assert errors.CallFailed("429", transient=True, sent=False).transient is True
 
 
 def test_the_nearest_name_is_offered() -> None:

@@ -164,13 +164,33 @@ def test_a_missing_key_closes_the_lane_too(tmp_path: Path) -> None:
     assert (report.calls, [one.kind for one in report.failures]) == (1, ["missing-key"])
 
 
+def test_a_call_that_may_have_been_paid_for_is_settled_as_unknown(pool: Pool) -> None:
+    whole_cohort(pool.root)
+
+    def cut(_: Request) -> str:
+        raise CallFailed("reset by peer after 45 bytes", transient=True, sent=True)
+
+    pool.run("c", models=models(writer=ScriptedModel(cut)))
+    assert {entry["outcome"] for entry in ledger_entries(pool.root) if "settled" in entry} == {"unknown"}
+
+
+def test_a_client_that_gives_up_by_itself_does_not_hang_the_run(pool: Pool) -> None:
+    whole_cohort(pool.root)
+
+    def given_up(_: Request) -> str:
+        raise asyncio.CancelledError
+
+    report = pool.run("c", models=models(writer=ScriptedModel(given_up)))
+    assert {one.kind for one in report.failures} == {"call-failed"}
+
+
 def test_a_call_that_fails_fails_its_task_alone(pool: Pool) -> None:
     whole_cohort(pool.root)
     first = next(iter(seeds_of(pool.plan("c"))))
 
     def sometimes(request: Request) -> str:
         if request.seed == first:
-            raise CallFailed("reset by peer", transient=True)
+            raise CallFailed("connection refused", transient=True, sent=False)
         return "A text."
 
     report = pool.run("c", models=models(writer=ScriptedModel(sometimes)))

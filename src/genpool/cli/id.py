@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from genpool.stages import Pipeline
-
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 
 
 @click.command("id")
@@ -31,12 +28,13 @@ def command(
     In a pool its pipeline and salt are used, elsewhere the default pipeline without a salt. Nothing is
     read or written: an id needs no store.
     """
+    from genpool.cli.arguments import typed_fields
     from genpool.gen_ids import SCHEME, canonical_text, gen_id
     from genpool.signatures import Signature
 
     pipeline, pool_salt = _pipeline(root)
     used_salt = pool_salt if salt is None else salt
-    signature = Signature.of(pipeline[stage], dict(_field(field) for field in fields))
+    signature = Signature.of(pipeline[stage], typed_fields(fields))
     made = gen_id(signature, used_salt)
     if as_json:
         from genpool.cli.output import print_json
@@ -69,11 +67,3 @@ def _pipeline(root: str | None) -> tuple[Pipeline, str]:
             raise
         return DEFAULT_PIPELINE, ""
     return config.pipeline, config.salt
-
-
-def _field(typed: str) -> tuple[str, str | int]:
-    """Return a field and its value as typed; a replicate that is a number is one."""
-    name, equals, value = typed.partition("=")
-    if not equals:
-        raise click.UsageError(f"{typed!r} is not FIELD=VALUE", click.get_current_context())
-    return name, int(value) if name == "replicate" and _WHOLE.fullmatch(value) and len(value) < 20 else value

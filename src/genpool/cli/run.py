@@ -75,6 +75,8 @@ def _interrupt(runner: Runner) -> None:
 
 
 def _exit_code(report: RunReport) -> int:
+    if report.complete:
+        return 0
     if report.interrupted:
         return INTERRUPTED
     if report.stopped_by is not None:

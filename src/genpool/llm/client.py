@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from genpool.records import Reason, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from genpool.canonical import Json
     from genpool.parsers import Constraint
     from genpool.prompts import Prompt
 
 _ENDS: Final = {"stop", "end_turn", "eos"}
 _CUT: Final = {"length", "max_tokens"}
+_NOT_PORTABLE: Final = {"maxLength", "minimum", "maximum"}
 _REFUSED: Final = {"content_filter", "refusal", "safety"}
 
 
@@ -25,10 +25,10 @@ class Request:
 
     prompt: Prompt
     parameters: Mapping[str, Json]
-    """Sampling parameters, sent as they are."""
+    """Sampling parameters, sent as they are (`parameters_sent`)."""
     seed: int
     constraint: Constraint | None = None
-    """What the answer is to be kept to, where the backend can."""
+    """What the answer should be kept to; what the backend can do of it is in `parameters` already."""
 
     def messages(self) -> list[dict[str, str]]:
         """Return the prompt as chat messages."""
@@ -46,8 +46,6 @@ class Completion:
     model_returned: str | None = None
     usage: Usage = field(default_factory=Usage)
     provider: str = ""
-    sent: Mapping[str, Json] = field(default_factory=dict)
-    """The parameters as they were sent, the constraint included."""
 
     def defect(self) -> Reason | None:
         """Return why the answer is not one, or None: only an explicit end is an answer."""
@@ -85,8 +83,28 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def constrained(parameters: Mapping[str, Json], constraint: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the parameters to send: a judge's constraint takes the place of a grammar of the model entry."""
-    if not constraint:
+def parameters_sent(parameters: Mapping[str, Json], constraint: Constraint | None, way: str) -> dict[str, Json]:
+    """Return the sampling parameters as they are sent: a judge's constraint takes the place of an entry's grammar.
+
+    Args:
+        parameters: Those of the model entry and the template.
+        constraint: What the answer is to be kept to, if anything.
+        way: What the backend takes: `grammar` (llama.cpp), `json_schema` (the portable part of it), or `none`.
+    """
+    added: dict[str, Json] = {}
+    if constraint is not None and way == "grammar" and constraint.grammar is not None:
+        added = {"grammar": constraint.grammar}
+    elif constraint is not None and way != "none" and constraint.json_schema is not None:
+        schema = constraint.json_schema if way == "grammar" else _portable(constraint.json_schema)
+        named: Json = {"name": "answer", "strict": True, "schema": schema}
+        added = {"response_format": {"type": "json_schema", "json_schema": named}}
+    if not added:
         return dict(parameters)
-    return {**{key: value for key, value in parameters.items() if key != "grammar"}, **constraint}
+    return {**{key: value for key, value in parameters.items() if key != "grammar"}, **added}
+
+
+def _portable(schema: Json) -> Json:
+    """Return a schema without the keywords that some providers refuse in strict mode."""
+    if isinstance(schema, Mapping):
+        return {key: _portable(value) for key, value in schema.items() if key not in _NOT_PORTABLE}
+    return schema

@@ -63,7 +63,7 @@ class Clients:
             sharing = [
                 one for one in self._entries.values() if one.client == "embedded" and (one.model, one.context) == key
             ]
-            slots = max(one.concurrency for one in sharing)
+            slots = sum(one.concurrency for one in sharing)  # no call waits inside its deadline
             self._loaded[key] = EmbeddedModel(
                 weights.locate(entry.model, self._root), entry.model, entry.context, slots
             )

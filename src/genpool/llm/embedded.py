@@ -15,13 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from genpool.errors import CallFailed, ModelUnavailable
-from genpool.llm.client import Completion, Request, clean_text, constrained
+from genpool.llm.client import Completion, Request, clean_text
 from genpool.records import Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genpool.canonical import Json
 
 PROVIDER: Final = "embedded"
 
@@ -61,25 +60,28 @@ class EmbeddedModel:
 
     def _ask(self, request: Request, stop: threading.Event) -> Completion:
         """Ask llama.cpp and collect its answer token by token."""
-        sent = constrained(request.parameters, _constraint(request))
         body = {
             "messages": request.messages(),
             "seed": request.seed,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **sent,
+            **request.parameters,
         }
         answer = _Answer(stop)
-        self._server.handle_chat_completions(body, answer.take)
+        try:
+            self._server.handle_chat_completions(body, answer.take)
+        except Exception as error:  # noqa: BLE001 - whatever the library raises on parameters that it does not take
+            raise CallFailed(f"the embedded model {self.name!r}: {error}", transient=False, sent=False) from None
         if answer.error is not None:
-            raise CallFailed(f"the embedded model {self.name!r} refused the call: {answer.error}", transient=False)
+            raise CallFailed(
+                f"the embedded model {self.name!r} refused the call: {answer.error}", transient=False, sent=False
+            )
         return Completion(
             text=clean_text("".join(answer.parts)),
             finish_reason=answer.finish_reason,
             model_returned=self.name,
             usage=answer.usage,
             provider=PROVIDER,
-            sent=sent,
         )
 
 
@@ -108,18 +110,6 @@ def _load(path: Path, context: int, slots: int) -> Any:
         return xllamacpp.Server(params)
     except Exception as error:  # noqa: BLE001 - whatever the library raises on a file that is not a model
         raise ModelUnavailable(f"llama.cpp cannot load {path}: {error}", hint="is it a complete .gguf file?") from None
-
-
-def _constraint(request: Request) -> dict[str, Json]:
-    """Return the parameters that keep the answer to what the parser reads."""
-    if request.constraint is None:
-        return {}
-    if request.constraint.grammar is not None:
-        return {"grammar": request.constraint.grammar}
-    if request.constraint.json_schema is not None:
-        schema: Json = {"name": "answer", "strict": True, "schema": dict(request.constraint.json_schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
-    return {}
 
 
 class _Answer:

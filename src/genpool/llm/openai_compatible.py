@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
-from genpool.llm.client import Completion, Request, clean_text, constrained
+from genpool.llm.client import Completion, Request, clean_text
 from genpool.records import Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genpool.canonical import Json
     from genpool.config import ModelEntry
 
 _TRANSIENT: Final = {408, 409, 425, 429}
-_UNAVAILABLE: Final = {401, 403, 404}
+_UNAVAILABLE: Final = {401, 404}
+_NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
 _HIDDEN: Final = "[key]"
+_MOST: Final = 300  # characters of a foreign message
+_TOO_MANY: Final = 2**53
 
 
 def find_key(entry: ModelEntry, root: Path) -> str | None:
@@ -42,7 +44,11 @@ def find_key(entry: ModelEntry, root: Path) -> str | None:
     from dotenv import dotenv_values  # only where a key is not in the environment
 
     for folder in (root, root.cwd()):
-        value = dotenv_values(folder / ".env").get(entry.key) if (folder / ".env").is_file() else None
+        file = folder / ".env"
+        try:
+            value = dotenv_values(file).get(entry.key) if file.is_file() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise MissingKey(f"{file} cannot be read: {error}", hint="it must be text in UTF-8: NAME=value") from None
         if value:
             return value
     raise MissingKey(
@@ -79,53 +85,60 @@ class OpenAICompatible:
 
     async def complete(self, request: Request) -> Completion:
         """See `ModelClient.complete`."""
-        sent = constrained(request.parameters, _constraint(request, self._entry.constrain))
         try:
             answer = await self._client.chat.completions.create(
                 model=self._entry.model,
                 messages=request.messages(),  # type: ignore[arg-type]  # plain dicts of the same shape
-                extra_body={**sent, "seed": request.seed},
+                extra_body={**request.parameters, "seed": request.seed},
             )
         except Exception as error:  # noqa: BLE001 - the boundary: everything foreign is mapped here
             raise self._mapped(error) from None
-        return self._completion(answer, sent)
+        try:
+            return self._completion(answer)
+        except Exception as error:
+            if isinstance(error, CallFailed):
+                raise
+            said = self._hide(f"{self._provider} answered in a shape that is not read: {error}")
+            raise CallFailed(_bearable(said), transient=True, sent=True) from None
 
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""
         await self._client.close()
 
-    def _completion(self, answer: Any, sent: dict[str, Json]) -> Completion:
+    def _completion(self, answer: Any) -> Completion:
         """Return an answer in our terms; what is not an answer is a failed call."""
         if not isinstance(answer, self._openai.types.chat.ChatCompletion):
-            raise CallFailed(f"{self._provider} answered with something else than JSON", transient=True)
+            raise CallFailed(f"{self._provider} answered with something else than JSON", transient=True, sent=True)
         choices = answer.choices or []
         if not choices or choices[0].message is None:
-            raise CallFailed(f"{self._provider} answered without a choice", transient=True)
-        usage = answer.usage
+            raise CallFailed(f"{self._provider} answered without a choice", transient=True, sent=True)
+        message, usage = choices[0].message, answer.usage
+        refusal = getattr(message, "refusal", None)
         return Completion(
-            text=clean_text(choices[0].message.content or ""),
-            finish_reason=choices[0].finish_reason,
-            model_returned=answer.model,
-            usage=Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage(),
+            text=_text_of(message.content or refusal),
+            finish_reason="refusal" if refusal and not message.content else _word(choices[0].finish_reason),
+            model_returned=_word(answer.model),
+            usage=Usage(_count(usage.prompt_tokens), _count(usage.completion_tokens)) if usage else Usage(),
             provider=self._provider,
-            sent=sent,
         )
 
     def _mapped(self, error: Exception) -> ModelError:
         """Return one of our errors for one of theirs."""
-        said = self._hide(f"{self._provider}: {_words(error)}")
+        said = _bearable(self._hide(f"{self._provider}: {_words(error)}"))
         status = getattr(error, "status_code", None)
         if isinstance(error, self._openai.APITimeoutError):
-            return CallFailed(f"{self._provider}: no answer within {self._entry.timeout:g} s", transient=True)
+            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
+            return CallFailed(late, transient=True, sent=True)
         if isinstance(error, self._openai.APIConnectionError):
-            return CallFailed(said, transient=True, hint=f"is {self._entry.base_url or 'the endpoint'} reachable?")
+            refused = type(error.__cause__).__name__ in _NEVER_SENT
+            where = self._client.base_url.host
+            return CallFailed(said, transient=True, sent=not refused, hint=f"can {where} be reached from here?")
         if status in _UNAVAILABLE:
-            return ModelUnavailable(
-                said, hint=f"look at `key`, `model` and `base_url` of {self._entry.model_id!r} in pool.yaml"
-            )
+            hint = f"look at `key`, `model` and `base_url` of {self._entry.model_id!r} in pool.yaml"
+            return ModelUnavailable(said, hint=hint)
         if isinstance(status, int):
-            return CallFailed(said, transient=status in _TRANSIENT or status >= 500)
-        return CallFailed(said, transient=True)
+            return CallFailed(said, transient=status in _TRANSIENT or status >= 500, sent=status >= 500)
+        return CallFailed(said, transient=True, sent=True)
 
     def _hide(self, text: str) -> str:
         """Return a text without the key."""
@@ -133,31 +146,33 @@ class OpenAICompatible:
 
 
 def _words(error: Exception) -> str:
-    """Return what an error says, in one line of bearable length."""
+    """Return what an error says, in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     cause = error.__cause__
     if cause is not None and str(cause) and str(cause) not in text:
         text = f"{text} ({' '.join(str(cause).split())})"
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    return text
 
 
-def _constraint(request: Request, way: str) -> dict[str, Json]:
-    """Return the parameters that keep the answer to what the parser reads, in the endpoint's way."""
-    constraint = request.constraint
-    if constraint is None or way == "none":
-        return {}
-    if way == "grammar" and constraint.grammar is not None:
-        return {"grammar": constraint.grammar}
-    if constraint.json_schema is not None:
-        named = {"name": "answer", "strict": True, "schema": _portable(constraint.json_schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": named}}
-    return {}
+def _bearable(text: str) -> str:
+    """Return a text of bearable length; keys are hidden before, or a part of one could be left."""
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
 
 
-def _portable(schema: Any) -> Any:
-    """Return a schema without the keywords that some providers refuse in strict mode."""
-    if isinstance(schema, dict):
-        return {
-            key: _portable(value) for key, value in schema.items() if key not in {"maxLength", "minimum", "maximum"}
-        }
-    return schema
+def _text_of(content: object) -> str:
+    """Return an answer's text, also where it comes in parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else getattr(part, "text", None) for part in content]
+        content = "".join(part for part in parts if isinstance(part, str))
+    return clean_text(content) if isinstance(content, str) else ""
+
+
+def _word(value: object) -> str | None:
+    return clean_text(value) if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    """Return a count of tokens, or None where the provider gave none that can be one."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _TOO_MANY:
+        return None
+    return value

@@ -59,7 +59,7 @@ class ScriptedModel:
         if isinstance(answer, Completion):
             return answer
         usage = Usage(len(request.prompt.as_text().split()), len(answer.split()))
-        return Completion(clean_text(answer), "stop", PROVIDER, usage, PROVIDER, dict(request.parameters))
+        return Completion(clean_text(answer), "stop", PROVIDER, usage, PROVIDER)
 
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""

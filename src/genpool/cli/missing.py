@@ -1,0 +1,29 @@
+"""`genpool missing`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command("missing")
+@click.argument("cohort")
+@click.option("--stage", help="Only this stage.")
+@click.pass_obj
+def command(root: str | None, cohort: str, *, stage: str | None) -> None:
+    """List what a cohort lacks, as data that a run accepts.
+
+    One JSON object a line: stage, gen_id and the signature of every member of COHORT that has no generation.
+    `genpool run COHORT --only FILE` makes the tasks of such lines, and what these start from.
+    """
+    import orjson
+
+    from genpool.pool import Pool
+
+    pool = Pool.find(root)
+    if stage is not None:
+        pool.config.pipeline[stage]
+    for one in pool.scope(cohort).missing(stage):
+        line = {"stage": one.stage.name, **one.as_dict(), "gen_id": pool.gen_id(one)}
+        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")

@@ -1,0 +1,119 @@
+"""Why a task is reused or minted: its generation and whose it is, or the nearest signature that exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genpool.errors import NotFound
+from genpool.gen_ids import gen_id as id_of
+from genpool.membership import cohort_ids, read_membership
+from genpool.signatures import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genpool.catalog import Catalog
+    from genpool.layout import PoolLayout
+    from genpool.signatures import FieldValue
+    from genpool.stages import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The existing signature that a task's is nearest to."""
+
+    gen_id: str
+    differs: Mapping[str, tuple[FieldValue, FieldValue]]
+    """Field to the task's value and the existing one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a task is reused or to be made."""
+
+    signature: Signature
+    gen_id: str
+    """The id that a plan gives it: that of its generation, or the one it would be minted with."""
+    exists: bool
+    origin: str | None
+    """The cohort whose run made it, where it exists and says so."""
+    cohorts: tuple[str, ...]
+    """The cohorts that it is a member of."""
+    problem: str | None = None
+    """What is wrong with what stands in its place."""
+    nearest: Nearest | None = None
+    """Where it does not exist: the nearest signature that does, if the stage has any generation."""
+
+
+def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str, signature: Signature) -> Why:
+    """Return why a task is reused or to be made.
+
+    Args:
+        layout: The pool's paths.
+        pipeline: The pool's pipeline.
+        catalog: What exists.
+        salt: The pool's salt.
+        signature: The task.
+    """
+    present = catalog.present(signature.stage)
+    minted = id_of(signature, salt)
+    gen_id = catalog.in_slot(present, signature) or minted
+    found = present.whole.get(gen_id)
+    return Why(
+        signature=signature,
+        gen_id=gen_id,
+        exists=found is not None,
+        origin=found[1] if found else None,
+        cohorts=tuple(_cohorts_of(layout, pipeline, gen_id)),
+        problem=present.unusable.get(gen_id),
+        nearest=None if found else _nearest(catalog, signature),
+    )
+
+
+def signature_of(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, gen_id: str) -> Signature:
+    """Return the signature behind an id: of a generation, or of a missing member of some cohort.
+
+    Raises:
+        NotFound: No generation and no membership has the id: an id cannot be turned back into its signature.
+    """
+    for stage in pipeline:
+        signature = catalog.signature(stage, gen_id)
+        if signature is not None:
+            return signature
+    for cohort_id in cohort_ids(layout):
+        if not layout.membership(cohort_id).is_file():
+            continue
+        for member in read_membership(layout, pipeline, cohort_id):
+            if member.gen_id == gen_id:
+                stage = pipeline[member.stage]
+                typed = {name: int(value) if name == "replicate" else value for name, value in member.fields.items()}
+                return Signature.of(stage, typed)
+    raise NotFound(
+        f"no generation and no member of a cohort has the id {gen_id!r}",
+        hint="an id cannot be turned back into its signature: give that, `genpool why draft combo_id=…`",
+    )
+
+
+def _cohorts_of(layout: PoolLayout, pipeline: Pipeline, gen_id: str) -> list[str]:
+    adopted = [name for name in cohort_ids(layout) if layout.membership(name).is_file()]
+    return [name for name in adopted if any(one.gen_id == gen_id for one in read_membership(layout, pipeline, name))]
+
+
+def _nearest(catalog: Catalog, signature: Signature) -> Nearest | None:
+    """Return the existing signature of the stage that agrees in most fields; the replicate counts least."""
+    best: tuple[tuple[int, bool], str, Signature] | None = None
+    for gen_id, other in catalog.signatures(signature.stage):
+        same = sum(one == two for one, two in zip(signature.values[:-1], other.values[:-1], strict=True))
+        rank = (same, signature.replicate == other.replicate)
+        if best is None or rank > best[0]:
+            best = (rank, gen_id, other)
+    if best is None:
+        return None
+    fields = signature.stage.fields
+    differs = {
+        name: (mine, theirs)
+        for name, mine, theirs in zip(fields, signature.values, best[2].values, strict=True)
+        if mine != theirs
+    }
+    return Nearest(best[1], differs)
