@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _DISTRUST: Final = 2_000_000_000  # nanoseconds
 _BUSY_SECONDS: Final = 30.0
 
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS gens (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
     source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
-    origin TEXT, created REAL, mode TEXT, template INTEGER, inputs INTEGER, model INTEGER, problem TEXT,
+    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB, problem TEXT,
     PRIMARY KEY (stage, gen_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
@@ -58,8 +58,9 @@ CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR st
 Family = tuple[str, str]
 """The source of a family's tasks, and their axis values as canonical JSON."""
 
-Found = tuple[str, str | None, int | None, int | None, int | None, str | None]
-"""A whole generation: id, origin cohort, digests of template, inputs and model as numbers, mode."""
+Found = tuple[str, str | None, int | None, int | None, bytes | None, bytes | None, str | None]
+"""A whole generation: id; origin cohort; digests of template and model as short numbers (`Catalog.digest`), of its
+inputs and its parsed text as bytes; mode."""
 
 
 class Condition(IntEnum):
@@ -191,7 +192,7 @@ class Catalog:
         database = self._open()
         with _transaction(database):
             self._refresh(database, stage)
-        columns = "gen_id, origin, template, inputs, model, mode"
+        columns = "gen_id, origin, template, model, inputs, parsed, mode"
         rows = database.execute(f"SELECT {columns} FROM gens WHERE stage = ? AND state = 0", (stage.name,))  # noqa: S608
         whole: dict[str, Found] = {row[0]: row for row in rows}
         odd = database.execute(
@@ -288,8 +289,8 @@ class Catalog:
             "origin": record.origin_cohort_id,
             "created": seconds_of(record.created_at),
             "mode": record.mode,
-            # below a root every generation has inputs of its own, and they cannot drift
-            "inputs": None if stage.parent else self._number(database, record.fingerprints.get("inputs")),
+            "inputs": _bytes_of(record.fingerprints.get("inputs")),
+            "parsed": _bytes_of(record.fingerprints.get("parsed")),
             **prints,
         }
 
@@ -320,12 +321,10 @@ class Catalog:
 
     def digest(self, number: int | None) -> str | None:
         """Return the digest behind a short number of a `Found`."""
+        if number is None:
+            return None
         row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
         return None if row is None else str(row[0])
-
-    def numbers(self) -> dict[str, int]:
-        """Return every digest with its short number."""
-        return dict(self._open().execute("SELECT digest, id FROM digests"))
 
     def in_slot(self, present: Present, signature: Signature) -> str | None:
         """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
@@ -364,6 +363,13 @@ class Catalog:
         return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
 
 
+def _bytes_of(digest: object) -> bytes | None:
+    try:
+        return bytes.fromhex(digest) if isinstance(digest, str) else None
+    except ValueError:
+        return None
+
+
 @contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
@@ -376,7 +382,8 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 _COLUMNS: Final = (
-    "stage gen_id stamp state source choices replicate legacy origin created mode template inputs model problem".split()
+    "stage gen_id stamp state source choices replicate legacy "
+    "origin created mode template model inputs parsed problem".split()
 )
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 

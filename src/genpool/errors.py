@@ -128,6 +128,12 @@ class InvalidCombo(InputError):
     kind = "invalid-combo"
 
 
+class Drifted(InputError):
+    """A run was told to fail where something drifted, and something did."""
+
+    kind = "drifted"
+
+
 class MissingKey(InputError):
     """The environment variable that holds a key is not set."""
 

@@ -118,6 +118,11 @@ class PoolLayout:
         return self.root / "legacy.csv"
 
     @property
+    def drift(self) -> Path:
+        """Drift that a person accepted; append-only."""
+        return self.root / "drift.csv"
+
+    @property
     def catalog(self) -> Path:
         """The index of gens/: a cache."""
         return self.private / "catalog.sqlite"

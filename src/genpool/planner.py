@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -134,6 +134,22 @@ class StagePlan:
         return {state: found.get(state, 0) for state in State}
 
 
+@dataclass(slots=True)
+class Drift:
+    """One name that stands for something else than when some generations were made."""
+
+    kind: str
+    """`template`, `model`, `combo`, or `parent` (the parent was made anew since)."""
+    name: str
+    """The template as stage/id, the model, the combo, or the parent's id."""
+    stored: str
+    """The fingerprint of then."""
+    present: str
+    """The fingerprint of now."""
+    gen_ids: list[str] = field(default_factory=list)
+    """The generations that were made from what was then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a cohort wants, set against what exists."""
@@ -143,6 +159,8 @@ class Plan:
     stages: tuple[StagePlan, ...]
     combos: tuple[Combo, ...]
     notes: tuple[str, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    """What drifted under the generations that it reuses."""
 
     def __len__(self) -> int:
         return sum(len(stage) for stage in self.stages)
@@ -229,7 +247,23 @@ def make_plan(
     made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, (*selection.notes, *config.notes))
     for plan in made.stages:
         _mark_stuck(made, plan, config, store, retry_exhausted=retry_exhausted)
-    return made
+    return replace(made, notes=(*made.notes, *_orphans(made)))
+
+
+def _orphans(plan: Plan) -> Iterator[str]:
+    """Say where generations exist whose parent is to be made: they were made from another text than it will have."""
+    for stage in plan.stages:
+        if stage.stage.parent is None:
+            continue
+        above = plan.stage(stage.stage.parent)
+        count = sum(
+            state == State.REUSE and above.states[source] != State.REUSE
+            for state, source in zip(stage.states, stage.sources, strict=True)
+        )
+        if count:
+            noun = "generation exists whose parent does" if count == 1 else "generations exist whose parents do"
+            told = "made anew, a parent's text will differ from what was read"
+            yield f"{stage.stage.name}: {count:,} {noun} not; {told}"
 
 
 def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, present: Present) -> StagePlan:

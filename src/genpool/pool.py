@@ -15,7 +15,9 @@ import os
 import secrets
 import tempfile
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,15 +25,16 @@ from typing import TYPE_CHECKING, Any, Final
 from genpool.catalog import Catalog, Present
 from genpool.compiler import Selection, StageSelection, compile_spec
 from genpool.config import FORMAT, PoolConfig, read_config
-from genpool.durable import flush_directory, make_directory, replace_file, storage_errors
-from genpool.errors import NotAPool, PipelineChanged, StorageFailed
+from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
+from genpool.durable import append_lines, flush_directory, make_directory, replace_file, storage_errors
+from genpool.errors import Drifted, NotAPool, PipelineChanged, StorageFailed
 from genpool.gen_ids import SCHEME, gen_id
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.layout import PoolLayout
-from genpool.ledger import Ledger
-from genpool.locks import pool_lock
+from genpool.ledger import Ledger, utc_now
+from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
-from genpool.planner import Plan, make_plan
+from genpool.planner import Drift, Plan, make_plan
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.scope import CohortScope, find_generation
@@ -42,7 +45,7 @@ from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
@@ -178,15 +181,18 @@ class Pool:
         """
         inputs = self.inputs
         selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
-        return self._planned(cohort_id, selection, retry_exhausted=retry_exhausted)
+        return self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
 
-    def _planned(self, cohort_id: str, selection: Selection, *, retry_exhausted: bool) -> Plan:
+    def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
         with closing(self.catalog()) as catalog:
 
             def present(stage: Stage) -> Present:
                 return _as_configured(stage, catalog.present(stage))
 
-            return make_plan(cohort_id, selection, self.config, self.store, present, retry_exhausted=retry_exhausted)
+            plan = make_plan(cohort_id, selection, self.config, self.store, present, retry_exhausted=retry_exhausted)
+            accepted = read_accepted(self.layout)
+            drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
+        return replace(plan, drift=tuple(drift))
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
@@ -219,6 +225,37 @@ class Pool:
         texts = {one.name: _TRIAL_TEXT for one in self.config.pipeline.ancestors(chosen.stage)}
         return child_context(texts, chosen.stage.parent)
 
+    # -- drift -------------------------------------------------------------------------------------
+
+    def drift_diffs(self, cohort_id: str) -> list[tuple[Drift, list[str]]]:
+        """Return what drifted under a cohort's generations, each with a text diff of then and now."""
+        inputs = self.inputs
+        selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
+        plan = self._planned(cohort_id, selection, inputs, retry_exhausted=False)
+        now = present_sources(plan, self.config, inputs)
+        return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
+
+    def accept_drift(self, cohort_id: str, names: Collection[tuple[str, str]] | None = None) -> list[Drift]:
+        """Note in drift.csv that a person accepts what drifted under a cohort's generations.
+
+        Args:
+            cohort_id: The cohort.
+            names: Kind and name of what to accept (`("template", "draft/baseline")`); None for everything.
+
+        Returns:
+            What was accepted.
+
+        Raises:
+            StorageFailed: drift.csv cannot be written.
+        """
+        plan = self.plan(cohort_id)
+        chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
+        if chosen:
+            with file_lock(self.layout, "drift", "drift.csv"), storage_errors("cannot write drift.csv"):
+                lines = accepted_lines(chosen, utc_now(), new=not self.layout.drift.exists())
+                append_lines(self.layout.drift, lines)
+        return chosen
+
     # -- running -----------------------------------------------------------------------------------
 
     def run(self, cohort_id: str, **options: Any) -> RunReport:
@@ -233,6 +270,7 @@ class Pool:
         watch: Watcher | None = None,
         started: Callable[[Runner], None] | None = None,
         retry_exhausted: bool = False,
+        on_drift: str = "reuse",
     ) -> RunReport:
         """Make what a cohort lacks, and adopt the plan as its membership.
 
@@ -242,6 +280,7 @@ class Pool:
             watch: Told after every task.
             started: Given the runner before it starts, to drain or abort it from a signal.
             retry_exhausted: Whether to try tasks beyond their model's limit of attempts again.
+            on_drift: `reuse` what drifted, with a warning in the report; or `fail` before anything is made.
 
         Returns:
             What was done. Failures of single tasks are in it, not raised.
@@ -249,6 +288,7 @@ class Pool:
         Raises:
             PoolBusy: A migration or another exclusive command holds the pool.
             InvalidSpec: The spec is not usable.
+            Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
         from genpool.runner import Runner, new_report
@@ -257,7 +297,12 @@ class Pool:
         spec = read_spec(cohort_id, self.config, inputs)
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
-            plan = self._planned(cohort_id, selection, retry_exhausted=retry_exhausted)
+            plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+            if plan.drift and on_drift == "fail":
+                raise Drifted(
+                    f"cohort {cohort_id!r}: {len(plan.drift)} names stand for something else than when texts were made",
+                    hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
+                )
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:

@@ -24,7 +24,7 @@ from genpool.errors import (
     StorageFailed,
     StorageFull,
 )
-from genpool.planner import Plan, StagePlan, State
+from genpool.planner import Drift, Plan, StagePlan, State
 from genpool.writer import Made, Outcome, TaskWriter
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class RunReport:
     failures: list[Failure] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     """What the plan had to say."""
+    drift: tuple[Drift, ...] = ()
+    """What drifted under the generations that were reused."""
     interrupted: bool = False
     stopped_by: GenpoolError | None = None
     """What ended the run early, if anything did."""
@@ -292,7 +294,7 @@ def new_report(run_id: str, plan: Plan) -> RunReport:
             exhausted=counts[State.EXHAUSTED],
             blocked=counts[State.BLOCKED],
         )
-    return RunReport(run_id, plan.cohort_id, stages, notes=plan.notes)
+    return RunReport(run_id, plan.cohort_id, stages, notes=plan.notes, drift=plan.drift)
 
 
 def _waiting(plan: Plan) -> Mapping[tuple[str, int], list[tuple[int, int]]]:

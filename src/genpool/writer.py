@@ -10,12 +10,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from genpool.canonical import Json, canonical_json, sha256
-from genpool.config import ModelEntry, model_source
+from genpool.canonical import Json, sha256
+from genpool.drift import combo_bytes, model_bytes, parent_bytes, sent_by, template_bytes
 from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.ledger import Intent, Ledger, utc_now
-from genpool.llm.client import Completion, Request, parameters_sent
+from genpool.llm.client import Completion, Request
 from genpool.parsers import Parsed, ParseFailure
 from genpool.planner import Plan, StagePlan, unacceptable
 from genpool.prompts import DEFAULT_TEMPLATE
@@ -26,7 +26,7 @@ from genpool.store import BOUGHT_TWICE, DirectoryStore, Generation
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from genpool.config import PoolConfig
+    from genpool.config import ModelEntry, PoolConfig
     from genpool.llm.clients import Clients
     from genpool.prompts import Prompt, Template
 
@@ -162,15 +162,15 @@ class TaskWriter:
         template = self.template(stage, index)
         context = self._context(stage, index)
         prompt = self.inputs.renderer(stage.stage.name, template.template_id).render(context)
-        overrides: dict[str, Json] = {} if template.max_tokens is None else {"max_tokens": template.max_tokens}
         make_constraint = template.parser.constraint
         constraint = make_constraint(template.scale) if make_constraint and template.scale else None
-        sent = parameters_sent({**entry.sampling, **overrides}, constraint, entry.way)
+        sent = sent_by(entry, template)
         gen_id = stage.gen_ids[index]
-        source = model_source(entry, sent)
         fingerprints = {
             **self._fingerprints(stage, index, template),
-            "model": self._digest(("model", canonical_json(source).decode()), lambda: source),
+            "model": self._digest(
+                ("model", entry.model_id, stage.stage.name, template.template_id), lambda: model_bytes(entry, template)
+            ),
         }
         request = Request(prompt, sent, seed_of(gen_id, kept), constraint)
         return _Work(gen_id, template, prompt, request, kept, entry, fingerprints)
@@ -179,19 +179,19 @@ class TaskWriter:
         """Return the digests of what a task is made from; the texts behind them are kept as sources."""
         inputs = self._inputs_digest(stage, index)
         name = ("template", template.stage, template.template_id)
-        return {"template": self._digest(name, template.as_source), "inputs": inputs}
+        return {"template": self._digest(name, lambda: template_bytes(template)), "inputs": inputs}
 
     def _inputs_digest(self, stage: StagePlan, index: int) -> str:
         source = stage.source_ids[stage.sources[index]]
         if stage.stage.parent is None:
-            return self._digest(("inputs", source), lambda: self.inputs.context(self._combos[source]))
+            return self._digest(("inputs", source), lambda: combo_bytes(self.inputs, self._combos[source]))
         # not kept as a source: the parent's record has the same digest
-        return sha256(canonical_json({"parent": sha256(self._text(stage.stage.parent, source).encode())}))
+        return sha256(parent_bytes(sha256(self._text(stage.stage.parent, source).encode())))
 
-    def _digest(self, name: tuple[str, ...], source: Callable[[], dict[str, Any]]) -> str:
+    def _digest(self, name: tuple[str, ...], source: Callable[[], bytes]) -> str:
         """Keep a source once a run; return its digest."""
         if name not in self._digests:
-            self._digests[name] = self.store.put_source(canonical_json(source()))
+            self._digests[name] = self.store.put_source(source())
         return self._digests[name]
 
     def _context(self, stage: StagePlan, index: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ KINDS = {
     "InvalidSpec": ("invalid-spec", 1),
     "InvalidTemplate": ("invalid-template", 1),
     "InvalidCombo": ("invalid-combo", 1),
+    "Drifted": ("drifted", 1),
     "MissingKey": ("missing-key", 1),
     "PoolError": ("pool", 1),
     "NotAPool": ("not-a-pool", 1),

@@ -25,6 +25,7 @@ VERBS: Final = {
     "plan": "Say what a run would make, without making it.",
     "why": "Say why a task is reused or to be made.",
     "run": "Make what a cohort lacks.",
+    "drift": "Show and accept what names stand for now, against then.",
     "status": "Say how cohorts stand.",
     "missing": "List what a cohort lacks, as data that a run accepts.",
     "ls": "List cohorts, or the generations of one.",

@@ -60,6 +60,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
     as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
     totals = {key: sum(row[key] for row in as_keys.values()) for key in next(iter(as_keys.values()), {})}
+    from genpool.cli.drift import document
+
     origins = {
         stage.stage.name: {str(origin): count for origin, count in stage.origins().items()} for stage in plan.stages
     }
@@ -69,6 +71,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "stages": as_keys,
         "total": totals,
         "origins": origins,
+        "drift": [document(one) for one in plan.drift],
         "problems": {gen_id: said for stage in plan.stages for gen_id, said in stage.problems.items()},
         "notes": list(plan.notes),
     }
@@ -76,6 +79,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def print_plan(plan: Plan) -> None:
     """Print a plan's counts as a table, and in a sentence what they mean."""
+    from genpool.cli.drift import print_drift
     from genpool.cli.output import many, print_counts, shown
 
     rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
@@ -84,6 +88,7 @@ def print_plan(plan: Plan) -> None:
     print()
     for note in plan.notes:
         print(f"note: {note}")
+    print_drift(plan.cohort_id, plan.drift)
     for stage in plan.stages:
         for said in stage.problems.values():
             print(f"unusable: {shown(said)}")

@@ -20,10 +20,17 @@ INCOMPLETE = 3
 @click.command("run")
 @click.argument("cohort")
 @click.option("--retry-exhausted", is_flag=True, help="Try tasks again whose attempts reached their model's limit.")
+@click.option(
+    "--on-drift",
+    type=click.Choice(["reuse", "fail"]),
+    default="reuse",
+    show_default=True,
+    help="Reuse what drifted and warn, or fail before anything is made.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing before.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.pass_obj
-def command(root: str | None, cohort: str, *, retry_exhausted: bool, as_json: bool, quiet: bool) -> int:
+def command(root: str | None, cohort: str, *, retry_exhausted: bool, on_drift: str, as_json: bool, quiet: bool) -> int:
     """Make what a cohort lacks.
 
     What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
@@ -37,7 +44,7 @@ def command(root: str | None, cohort: str, *, retry_exhausted: bool, as_json: bo
 
     pool = Pool.find(root)
     with watched(quiet=quiet or as_json) as watch:
-        report = _carried_out(pool, cohort, watch, retry_exhausted=retry_exhausted)
+        report = _carried_out(pool, cohort, watch, retry_exhausted=retry_exhausted, on_drift=on_drift)
     if as_json:
         print_json(run_document(report))
     else:
@@ -45,7 +52,7 @@ def command(root: str | None, cohort: str, *, retry_exhausted: bool, as_json: bo
     return _exit_code(report)
 
 
-def _carried_out(pool: Pool, cohort: str, watch: Watcher, *, retry_exhausted: bool) -> RunReport:
+def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> RunReport:
     """Run the cohort with Ctrl-C in our hands."""
     import asyncio
 
@@ -57,7 +64,7 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, *, retry_exhausted: bo
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, _interrupt, runner)
 
-        return await pool.arun(cohort, watch=watch, started=started, retry_exhausted=retry_exhausted)
+        return await pool.arun(cohort, watch=watch, started=started, **options)
 
     return asyncio.run(carried_out())
 
@@ -108,6 +115,7 @@ def run_document(report: RunReport) -> dict[str, Any]:
 
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
+    from genpool.cli.drift import print_drift
     from genpool.cli.output import many, print_counts, shown
 
     names = ("wanted", "reused", "made", "failed", "exhausted", "blocked", "left")
@@ -120,6 +128,7 @@ def print_report(pool: Pool, report: RunReport) -> None:
     print(f"\n{many(report.calls, 'call')}{used}{nothing}")
     for note in report.notes:
         print(f"note: {shown(note)}")
+    print_drift(report.cohort_id, report.drift)
     _print_troubles(report)
     _print_scores(pool, report)
     print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt")

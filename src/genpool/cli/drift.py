@@ -1,0 +1,91 @@
+"""`genpool drift`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from genpool.planner import Drift
+
+_WORDS = {"template": "template", "model": "model", "combo": "inputs of combo", "parent": "text of parent"}
+
+
+@click.group("drift")
+def command() -> None:
+    """Show and accept what names stand for now, against then."""
+
+
+@command.command("show")
+@click.argument("cohort")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def show_drift(root: str | None, cohort: str, *, as_json: bool) -> None:
+    """Show what drifted under the generations of a cohort, as a diff.
+
+    A generation is drifted if its template, model or inputs are not what their names stand for now, or if its
+    parent was made anew since.
+    """
+    from genpool.cli.output import many, print_json, shown
+    from genpool.pool import Pool
+
+    found = Pool.find(root).drift_diffs(cohort)
+    if as_json:
+        print_json({"format": "genpool.drift/1", "drift": [{**document(one), "diff": diff} for one, diff in found]})
+        return
+    if not found:
+        print("nothing drifted")
+    for one, diff in found:
+        print(
+            f"{_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')} made from what it was then"
+        )
+        for line in diff:
+            print(f"  {shown(line)}")
+
+
+@command.command("accept")
+@click.argument("cohort")
+@click.argument("names", nargs=-1, metavar="[KIND=NAME]...")
+@click.pass_obj
+def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
+    """Accept what drifted: it is noted in drift.csv and not told again.
+
+    Without names everything that drifted under COHORT is accepted, else only that: template=draft/baseline,
+    model=judge-a, combo=combo_…, parent=d_….
+    """
+    from genpool.cli.output import many, shown
+    from genpool.pool import Pool
+
+    chosen = None
+    if names:
+        pairs = [name.partition("=") for name in names]
+        if any(kind not in _WORDS or not value for kind, _, value in pairs):
+            raise click.UsageError(
+                f"a name is KIND=NAME with a kind of {', '.join(_WORDS)}", click.get_current_context()
+            )
+        chosen = [(kind, value) for kind, _, value in pairs]
+    accepted = Pool.find(root).accept_drift(cohort, chosen)
+    print(f"accepted {many(len(accepted), 'change')}" if accepted else "nothing of that drifted")
+    for one in accepted:
+        print(f"  {_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')}")
+
+
+def document(one: Drift) -> dict[str, object]:
+    """Return one drift as a JSON object."""
+    return {"kind": one.kind, "name": one.name, "then": one.stored, "now": one.present, "gen_ids": one.gen_ids}
+
+
+def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
+    """Warn of drift in a line a name."""
+    from genpool.cli.output import many, shown
+
+    for one in drift[:10]:
+        made = many(len(one.gen_ids), "generation")
+        print(f"drift: {_WORDS[one.kind]} {shown(one.name)} changed since {made} were made from it")
+    if len(drift) > 10:
+        print(f"drift: {len(drift) - 10} more")
+    if drift:
+        print(f"       genpool drift show {cohort}")

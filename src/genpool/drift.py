@@ -1,0 +1,255 @@
+"""Fingerprints then and now: what names stood for when a generation was made, against what they stand for today.
+
+A generation is *drifted* if its template, its model or its inputs are not what their names stand for now; below a
+root, if its parent's text is not the one that it was made from. Drift is shown, never silently reused and never
+silently bought again: a person decides, and what they accept is noted in drift.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from genpool.canonical import Json, canonical_json, sha256
+from genpool.config import model_source
+from genpool.errors import CorruptFile, NotFound
+from genpool.llm.client import parameters_sent
+from genpool.planner import Drift
+from genpool.prompts import DEFAULT_TEMPLATE
+from genpool.records import MODE_LLM
+from genpool.stages import TEMPLATE_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from genpool.catalog import Found
+    from genpool.combos import Combo
+    from genpool.config import ModelEntry, PoolConfig
+    from genpool.inputs import Inputs
+    from genpool.layout import PoolLayout
+    from genpool.planner import Plan, StagePlan
+    from genpool.prompts import Template
+
+HEADER: Final = ("kind", "name", "stored", "present", "accepted_at")
+TEMPLATE: Final = "template"
+MODEL: Final = "model"
+COMBO: Final = "combo"
+PARENT: Final = "parent"
+
+
+# --- what names stand for now ---------------------------------------------------------------------
+
+
+def template_bytes(template: Template) -> bytes:
+    """Return the pre-image of the `template` fingerprint."""
+    return canonical_json(template.as_source())
+
+
+def sent_by(entry: ModelEntry, template: Template) -> dict[str, Json]:
+    """Return the sampling parameters that a call by a model for a template sends."""
+    overrides: dict[str, Json] = {} if template.max_tokens is None else {"max_tokens": template.max_tokens}
+    make_constraint = template.parser.constraint
+    constraint = make_constraint(template.scale) if make_constraint and template.scale else None
+    return parameters_sent({**entry.sampling, **overrides}, constraint, entry.way)
+
+
+def model_bytes(entry: ModelEntry, template: Template) -> bytes:
+    """Return the pre-image of the `model` fingerprint."""
+    return canonical_json(model_source(entry, sent_by(entry, template)))
+
+
+def combo_bytes(inputs: Inputs, combo: Combo) -> bytes:
+    """Return the pre-image of the `inputs` fingerprint of a root task."""
+    return canonical_json(inputs.context(combo))
+
+
+def parent_bytes(parsed_digest: str) -> bytes:
+    """Return the pre-image of the `inputs` fingerprint below a root."""
+    return canonical_json({"parent": parsed_digest})
+
+
+# --- what drifted ---------------------------------------------------------------------------------
+
+
+def find_drift(
+    plan: Plan,
+    config: PoolConfig,
+    inputs: Inputs,
+    digest: Callable[[int | None], str | None],
+    accepted: frozenset[tuple[str, ...]],
+) -> list[Drift]:
+    """Return what drifted under the reused generations of a plan, without what was accepted.
+
+    Args:
+        plan: The plan.
+        config: The pool's models.
+        inputs: What names stand for now.
+        digest: The catalog's short number of a digest to the digest.
+        accepted: Pairs that a person accepted (`read_accepted`).
+    """
+    groups: dict[tuple[str, ...], Drift] = {}
+    for stage in plan.stages:
+        present = _Present(plan, stage, config, inputs)
+        for index, found in enumerate(stage.found):
+            if found is None:
+                continue
+            for kind, name, stored, now in _differences(present, index, found, digest):
+                key = (kind, name, stored, now)
+                if key not in accepted:
+                    groups.setdefault(key, Drift(*key)).gen_ids.append(stage.gen_ids[index])
+    return list(groups.values())
+
+
+def _differences(
+    present: _Present, index: int, found: Found, digest: Callable[[int | None], str | None]
+) -> list[tuple[str, str, str, str]]:
+    """Return kind, name and both fingerprints of everything in which a generation drifted."""
+    _, _, template, model, made_from, _, mode = found
+    differ = []
+    name, now = present.template(index)
+    then = digest(template)
+    if then is not None and then != now:
+        differ.append((TEMPLATE, name, then, now))
+    then = digest(model)
+    if mode == MODE_LLM and then is not None:
+        model_name, model_now = present.model(index)
+        if model_now is not None and then != model_now:
+            differ.append((MODEL, model_name, then, model_now))
+    source = present.source(index)
+    if made_from is not None and source is not None and made_from.hex() != source[2]:
+        differ.append((source[0], source[1], made_from.hex(), source[2]))
+    return differ
+
+
+class _Present:
+    """What the names of one stage's tasks stand for now; each looked up once."""
+
+    def __init__(self, plan: Plan, stage: StagePlan, config: PoolConfig, inputs: Inputs) -> None:
+        self._plan = plan
+        self._stage = stage
+        self._config = config
+        self._inputs = inputs
+        self._combos = {combo.combo_id: combo for combo in plan.combos}
+        self._templates: dict[str, tuple[Template, str]] = {}
+        self._models: dict[tuple[str, str], str | None] = {}
+        self._sources: dict[int, tuple[str, str, str] | None] = {}
+
+    def _template(self, index: int) -> tuple[Template, str]:
+        name = str(self._stage.value(index, TEMPLATE_FIELD) or DEFAULT_TEMPLATE)
+        if name not in self._templates:
+            template = self._inputs.template(self._stage.stage.name, name)
+            self._templates[name] = (template, sha256(template_bytes(template)))
+        return self._templates[name]
+
+    def template(self, index: int) -> tuple[str, str]:
+        """Return a task's template and its fingerprint."""
+        template, digest = self._template(index)
+        return f"{template.stage}/{template.template_id}", digest
+
+    def model(self, index: int) -> tuple[str, str | None]:
+        """Return a task's model and its fingerprint, None where the pool has no such model any more."""
+        template, _ = self._template(index)
+        name = self._plan.model_of(self._stage, index) or ""
+        key = (name, template.template_id)
+        if key not in self._models:
+            entry = self._config.models.get(name)
+            self._models[key] = None if entry is None else sha256(model_bytes(entry, template))
+        return name, self._models[key]
+
+    def source(self, index: int) -> tuple[str, str, str] | None:
+        """Return kind, name and fingerprint of what a task starts from, None where that is not there to compare."""
+        at = self._stage.sources[index]
+        if at not in self._sources:
+            self._sources[at] = self._source(at)
+        return self._sources[at]
+
+    def _source(self, at: int) -> tuple[str, str, str] | None:
+        parent = self._stage.stage.parent
+        if parent is None:
+            combo = self._combos[self._stage.source_ids[at]]
+            return COMBO, combo.combo_id, sha256(combo_bytes(self._inputs, combo))
+        found = self._plan.stage(parent).found[at]
+        if found is None or found[5] is None:
+            return None
+        return PARENT, self._plan.stage(parent).gen_ids[at], sha256(parent_bytes(found[5].hex()))
+
+
+# --- what a person accepted -----------------------------------------------------------------------
+
+
+def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
+    """Read drift.csv: kind, name, fingerprint then, fingerprint now.
+
+    Raises:
+        CorruptFile: A line is not of that form.
+    """
+    try:
+        text = layout.drift.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return frozenset()
+    whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
+    rows = list(csv.reader(io.StringIO(whole, newline="")))
+    if rows and tuple(rows[0]) != HEADER:
+        raise CorruptFile(f"{layout.drift}:1: the header must be {','.join(HEADER)}")
+    wrong = next((number for number, row in enumerate(rows[1:], start=2) if row and len(row) != len(HEADER)), None)
+    if wrong is not None:
+        raise CorruptFile(f"{layout.drift}:{wrong}: not an accepted drift")
+    return frozenset(tuple(row[:4]) for row in rows[1:] if row)
+
+
+def accepted_lines(drifts: list[Drift], when: str, *, new: bool) -> bytes:
+    """Return the lines of drift.csv that accept some drift."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    if new:
+        writer.writerow(HEADER)
+    writer.writerows((one.kind, one.name, one.stored, one.present, when) for one in drifts)
+    return out.getvalue().encode()
+
+
+# --- showing it -----------------------------------------------------------------------------------
+
+
+def text_diff(drift: Drift, now: Mapping[str, bytes], then: Callable[[str], bytes]) -> list[str]:
+    """Return a unified diff of what a name stood for then and stands for now.
+
+    Args:
+        drift: What drifted.
+        now: Digest to pre-image, for what names stand for now.
+        then: Digest to pre-image, from sources/.
+    """
+    try:
+        before = _lines(then(drift.stored))
+    except NotFound:
+        return [f"(the text of then is not in sources/: {drift.stored})"]
+    after = _lines(now[drift.present]) if drift.present in now else []
+    return list(difflib.unified_diff(before, after, "then", "now", lineterm=""))
+
+
+def _lines(data: bytes) -> list[str]:
+    """Return a pre-image as lines that a person can compare: texts as they are, the rest as indented JSON."""
+    value: Any = json.loads(data)
+    if isinstance(value, dict) and "source" in value:
+        front = json.dumps(
+            {"front": value.get("front"), "includes": value.get("includes")}, indent=2, ensure_ascii=False
+        )
+        return [*front.splitlines(), *str(value["source"]).splitlines()]
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True).splitlines()
+
+
+def present_sources(plan: Plan, config: PoolConfig, inputs: Inputs) -> dict[str, bytes]:
+    """Return digest to pre-image of everything that the names in a plan stand for now."""
+    found: dict[str, bytes] = {}
+    for combo in plan.combos:
+        found[sha256(combo_bytes(inputs, combo))] = combo_bytes(inputs, combo)
+    for stage in plan.stages:
+        for variant in {one[:-1]: one for one in stage.choices}.values():
+            fields = dict(zip(stage.stage.fields[1:], variant, strict=True))
+            template = inputs.template(stage.stage.name, str(fields.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)))
+            found[sha256(template_bytes(template))] = template_bytes(template)
+            for entry in config.models.values():
+                found[sha256(model_bytes(entry, template))] = model_bytes(entry, template)
+    return found
