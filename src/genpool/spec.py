@@ -7,21 +7,22 @@ mended. Every problem is collected before the reader fails, each with its line a
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import unicodedata
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Final
 
+from genpool.columns import FILE, clean, names_file, read_columns
 from genpool.combos import Combo, check_spelling, list_names, read_text
 from genpool.errors import InputError, InvalidSpec, NotFound, nearest
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
+from genpool.rule_reader import RuleReader
+from genpool.rules import COMBO_AXIS, Axis, Limits, apply_rules
 from genpool.signatures import field_problem
-from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage
+from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD, Pipeline, Stage, axis_field
 from genpool.yaml_reader import Items, Node, Problems, Scalar, Table, check_format, read_yaml
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ FORMAT: Final = "genpool.cohort/1"
 MAX_TASKS: Final = 5_000_000
 """The most tasks that one spec may select."""
 _FEW_COMBOS: Final = 1000
-_FILE: Final = "@file:"
 _ALL: Final = "all"
 _BARE_FILE: Final = re.compile(r"""^([^'"#|>\n]*:[ \t]+)(@file:[^\s,}\]'"#]+)""", re.MULTILINE)
 
@@ -71,6 +71,8 @@ class CohortSpec:
     """The selected stages, parents before children."""
     text: str
     """The spec as written."""
+    limits: Limits = field(default_factory=Limits)
+    """What its rules leave of the levels."""
 
 
 def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
@@ -100,7 +102,10 @@ def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
 
 def _quote_files(text: str) -> str:
     """Return a spec's text with its bare `@file:…` values in quotation marks: YAML reserves the character @."""
-    return _BARE_FILE.sub(r"\1'\2'", text)
+    found = 1
+    while found:  # the last of each line is found first
+        text, found = _BARE_FILE.subn(r"\1'\2'", text)
+    return text
 
 
 class _SpecReader:
@@ -111,13 +116,15 @@ class _SpecReader:
         self.models = config.models
         self.inputs = inputs
         self.problems = problems
+        self.unread: set[Axis] = set()
+        """Axes with a problem: what rules say of their levels cannot be judged."""
 
     def read(self, cohort_id: str, text: str) -> CohortSpec | None:
         tree = self.problems.table(read_yaml(_quote_files(text), self.problems), "a spec")
         if tree is None:
             return None
         check_format(tree, FORMAT, self.problems)
-        self.problems.known_keys(tree, ("format", "description", *self.pipeline.names), "a spec")
+        self.problems.known_keys(tree, ("format", "description", "rules", *self.pipeline.names), "a spec")
         stages = []
         for stage in self.pipeline:
             table = self.problems.table(tree.entries.get(stage.name), f"stage {stage.name!r}")
@@ -135,7 +142,30 @@ class _SpecReader:
             roots = ", ".join(stage.name for stage in self.pipeline if stage.parent is None)
             self.problems.add("no stage is selected", tree.line, f"start with a section for {roots}")
         description = self.problems.text(tree, "description", "a spec") or ""
-        return CohortSpec(cohort_id, description, tuple(stages), text)
+        return CohortSpec(cohort_id, description, tuple(stages), text, self._limits(tree, stages))
+
+    def _limits(self, tree: Table, stages: Sequence[StageSpec]) -> Limits:
+        """Read the rules, and apply them where all is known that they speak of."""
+
+        @cache
+        def levels(axis: Axis) -> tuple[str, ...] | None:
+            chosen = next((one for one in stages if one.stage.name == axis.stage), None)
+            if chosen is None or axis in self.unread:
+                return None
+            if axis.name != COMBO_AXIS:
+                return chosen.levels.get(axis_field(axis.name))
+            try:
+                return tuple(combo.combo_id for combo in chosen.combos.make()) if chosen.combos else None
+            except InputError as error:
+                self._adopt(error, tree.line_of(axis.stage))
+                return None
+
+        before = len(self.problems.found)
+        selected = [stage.name for stage in self.pipeline if stage.name in tree.entries]
+        rules = RuleReader(self.pipeline, selected, levels, self.inputs, self.problems).read(tree.entries.get("rules"))
+        if len(self.problems.found) > before or any(levels(axis) is None for axis in rules.axes):
+            return Limits()
+        return apply_rules(rules, lambda axis: levels(axis) or (), self.problems)
 
     # -- stages and axes ---------------------------------------------------------------------------
 
@@ -152,7 +182,10 @@ class _SpecReader:
                 )
                 continue
             node = table.entries[axis]
+            before = len(self.problems.found)
             values = self._levels(stage, axis, signature_field, node)
+            if len(self.problems.found) > before:
+                self.unread.add(Axis(stage.name, axis))
             if isinstance(node, Items) and not node.items:
                 self.problems.add(
                     f"{stage.name}.{axis}: the list is empty", table.line_of(axis), "name at least one level"
@@ -160,7 +193,10 @@ class _SpecReader:
             levels[signature_field] = tuple(values)
         replicates = self.problems.whole_number(table, "replicates", f"stage {stage.name!r}") or stage.replicates
         self._check_modes(stage, levels, table)
+        before = len(self.problems.found)
         combos = self._combos(stage, table) if stage.parent is None else None
+        if len(self.problems.found) > before:
+            self.unread.add(Axis(stage.name, COMBO_AXIS))
         return StageSpec(stage, levels, replicates, combos)
 
     def _known_axes(self, stage: Stage, table: Table, axes: Mapping[str, str]) -> None:
@@ -190,12 +226,12 @@ class _SpecReader:
             elif not known:
                 self.problems.add(f"{where}: `all` finds none", node.line, self._where_to_add(stage, field))
             typed = [(name, node.line) for name in known or ()]
-        elif isinstance(node, Scalar) and node.text.startswith(_FILE):
+        elif names_file(node):
             typed = [(value, node.line) for value in self._column(node, axis)]
         elif isinstance(node, Items):
             typed = list(self._items(node, where))
         else:
-            self.problems.add(f"{where} must be a list, `all` or `{_FILE}…`", node.line)
+            self.problems.add(f"{where} must be a list, `all` or `{FILE}…`", node.line)
             return []
         return self._checked(typed, where, field, known)
 
@@ -203,7 +239,7 @@ class _SpecReader:
         typed = []
         for item in node:
             if isinstance(item, Scalar):
-                typed.append((unicodedata.normalize("NFC", item.text.strip()), item.line))
+                typed.append((clean(item.text), item.line))
             else:
                 self.problems.add(f"{where}: a level must be plain text", item.line)
         return typed
@@ -238,34 +274,8 @@ class _SpecReader:
         return f"put a .j2 file into templates/{stage.name}/" if field == TEMPLATE_FIELD else "name models in pool.yaml"
 
     def _column(self, node: Scalar, axis: str) -> list[str]:
-        """Return one column of a CSV with a header, each value stripped and in NFC."""
-        file = node.text.removeprefix(_FILE).strip()
-        try:
-            reader = csv.reader(io.StringIO(read_text(self.inputs.path(file)), newline=""), strict=True)
-            rows = [(reader.line_num, row) for row in reader if row]
-        except InputError as error:
-            self.problems.add(str(error), node.line, error.hint)
-            return []
-        except csv.Error as error:
-            self.problems.add(f"{file}: not readable as CSV: {error}", node.line)
-            return []
-        header = [name.strip() for name in rows[0][1]] if rows else []
-        if axis not in header:
-            found = ", ".join(header) or "nothing"
-            self.problems.add(
-                f"{file}:1: the header has no column {axis!r} (it has {found})",
-                node.line,
-                f"name the column {axis}",
-            )
-            return []
-        column = header.index(axis)
-        short = next((number for number, row in rows if len(row) <= column), None)
-        if short is not None:
-            self.problems.add(f"{file}:{short}: the line has no value for {axis!r}", node.line)
-            return []
-        if len(rows) == 1:
-            self.problems.add(f"{file}: there is no line below the header", node.line)
-        return [unicodedata.normalize("NFC", row[column].strip()) for _, row in rows[1:]]
+        """Return one column of a CSV with a header."""
+        return [value for _, (value,) in read_columns(self.inputs, node, [(axis,)], self.problems)]
 
     def _check_modes(self, stage: Stage, levels: Mapping[str, tuple[str, ...]], table: Table) -> None:
         """Read the templates: note those that are not usable or do not fit the stage."""
@@ -363,16 +373,16 @@ class _SpecReader:
             self._has_level(name, level, table.line_of("level"))
         book = self.inputs.book
 
+        @cache
         def made() -> list[Combo]:
             combos = [book.of_concepts(chosen, level) for chosen in combinations(concepts, size)]
             for combo in combos:
                 book.check(combo)
             return combos
 
-        if count > _FEW_COMBOS:
-            return ComboAxis(count, made)
-        combos = made()  # so that what is wrong with them is told with the other problems
-        return ComboAxis(count, lambda: combos)
+        if count <= _FEW_COMBOS:
+            made()  # so that what is wrong with them is told with the other problems
+        return ComboAxis(count, made)
 
     def _has_level(self, concept_id: str, level: str, line: int) -> None:
         try:
@@ -387,7 +397,7 @@ class _SpecReader:
             if not known:
                 self.problems.add(f"{where}: `all` finds no concept", node.line, "put a .yaml file into concepts/")
             return known
-        if isinstance(node, Scalar) and node.text.startswith(_FILE):
+        if names_file(node):
             typed: Sequence[tuple[str, int]] = [(value, node.line) for value in self._column(node, "concept")]
         elif isinstance(node, Items):
             typed = self._items(node, where)
@@ -395,6 +405,6 @@ class _SpecReader:
                 self.problems.add(f"{where}: the list of concepts is empty", node.line, "name at least one concept")
         else:
             if node is not None:
-                self.problems.add(f"{where}: concepts must be a list, `all` or `{_FILE}…`", node.line)
+                self.problems.add(f"{where}: concepts must be a list, `all` or `{FILE}…`", node.line)
             return []
         return self._checked(typed, f"{where}.concept", "concept", known)

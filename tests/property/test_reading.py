@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genpool.combos import read_combo_book, read_concept
+from genpool.compiler import compile_spec
 from genpool.errors import GenpoolError
 from genpool.gen_ids import gen_id
 from genpool.parsers import PARSERS, ParseFailure
 from genpool.prompts import Renderer
 from genpool.records import Record, decode_record, encode_sealed
 from genpool.signatures import Signature
+from genpool.spec import read_spec
 from genpool.stages import DEFAULT_PIPELINE
 from genpool.yaml_reader import Problems, read_yaml
 from tests.written_pools import CONCEPT, POOL, SPEC, TEMPLATES, WrittenPool, write_pool
@@ -153,6 +155,30 @@ def test_any_choice_of_axes_gives_a_selection_or_a_list_of_problems(
         for stage in selection.stages:
             assert stage.count > 0
             assert stage.variants
+
+    survives(select)
+
+
+RULES = """\
+rules:
+  subsets: [{axis: draft.template, keep: [plain, other]}]
+  ties: [[draft.model, evaluation.model]]
+  pairs: [{left: draft.template, right: essay.template, allowed: [[plain, story], [other, story]], balanced: false}]
+  tuples: [{axes: [draft.template, draft.model, essay.template], allowed: @file:x.csv}]
+"""
+
+
+@EXAMPLES
+@given(contents(RULES))
+def test_any_rules_are_read_or_refused(pool: WrittenPool, content: bytes) -> None:
+    pool.write("pool.yaml", POOL)
+    pool.write("x.csv", "draft.model,draft.template,essay.template\nwriter,plain,story\njudge,plain,story\n")
+    text = SPEC.replace("[plain]", "[plain, other]").replace("[judge]", "[judge, writer]").replace("[writer]", "all")
+
+    def select() -> None:
+        pool.write("cohorts/trial/cohort.yaml", text.encode() + content)
+        spec = read_spec("trial", pool.config(), pool.inputs())
+        assert compile_spec(spec, pool.inputs().template).count > 0
 
     survives(select)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.combos import combo_id
+from genpool.compiler import compile_spec
 from genpool.errors import InvalidSpec
 from genpool.spec import MAX_TASKS
 from tests.written_pools import POOL, SPEC
@@ -128,3 +129,100 @@ def test_the_tasks_of_every_stage_are_counted_together(pool: WrittenPool) -> Non
     with pytest.raises(InvalidSpec, match="selects 6,400,000 tasks") as error:
         pool.select(text)
     assert "draft 3,200,000, essay 3,200,000" in str(error.value.hint)
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+RULED = DRAFT + "essay: {template: [story, copied], replicates: 2}\nrules:\n"
+
+
+def test_without_rules_all_tasks_are_of_one_branch(pool: WrittenPool) -> None:
+    for stage in pool.select(SPEC).stages:
+        assert stage.follow == (tuple(range(len(stage.variants))),)
+        assert stage.leads_to == ((0,) * len(stage.variants),)
+        assert set(stage.combo_branches) <= {0}
+
+
+def test_rules_within_a_stage_drop_variants_and_make_no_branch(pool: WrittenPool) -> None:
+    pair = "{left: draft.template, right: draft.model, allowed: [[other, writer], [plain, judge]]}"
+    draft, essay = pool.select(f"{RULED}  pairs: [{pair}]\n").stages
+    assert draft.variants == (
+        ("plain", "judge", 1),
+        ("plain", "judge", 2),
+        ("other", "writer", 1),
+        ("other", "writer", 2),
+    )
+    assert (draft.count, essay.count) == (8, 24)
+    assert essay.follow == ((0, 1, 2),)
+
+
+def test_rules_across_stages_branch_where_a_later_stage_needs_it(pool: WrittenPool) -> None:
+    pair = "{left: draft.template, right: essay.template, allowed: [[other, copied], [plain, story], [plain, copied]]}"
+    selection = pool.select(f"{RULED}  pairs: [{pair}]\n")
+    draft, essay = selection.stages
+    assert draft.leads_to == ((0, 0, 0, 0, 1, 1, 1, 1),)
+    assert essay.follow == ((0, 1, 2), (2,))
+    assert essay.leads_to == ((0, 0, 0), (0,))
+    assert [stage.count for stage in selection.stages] == [16, 8 * 3 + 8]
+
+
+def test_a_draft_that_no_allowed_row_has_is_no_member_and_the_plan_is_told(pool: WrittenPool) -> None:
+    pair = "{left: draft.template, right: essay.template, allowed: [[plain, story]]}"
+    selection = pool.select(f"{RULED}  pairs: [{pair}]\n")
+    assert {variant[0] for variant in selection.stages[0].variants} == {"plain"}
+    assert selection.notes == (
+        "draft.template: 'other' is left out by the rules",
+        "essay.template: 'copied' is left out by the rules",
+    )
+    assert selection.stages[1].copies == frozenset()
+
+
+def test_combos_are_branches_only_if_a_rule_addresses_them(pool: WrittenPool) -> None:
+    pool.write("rows.csv", "id,topic\nr1,tea\nr2,salt\nr3,oil\n")
+    text = RULED.replace("{concepts: [moat, wheel], size: 1, level: sentence}", "{rows: rows.csv}")
+    pair = "{left: draft.combo, right: essay.template, allowed: [[r3, story], [r1, copied]]}"
+    selection = pool.select(f"{text}  pairs: [{pair}]\n")
+    draft, essay = selection.stages
+    assert [combo.combo_id for combo in selection.combos] == ["r1", "r3"]
+    assert draft.combo_branches == (0, 1)
+    assert len(draft.follow) == len(essay.follow) == 2
+    assert (draft.count, essay.count) == (2 * 8, 8 * 1 + 8 * 2)
+    assert "draft.combo: 'r2' is left out by the rules" in selection.notes
+
+
+@pytest.mark.parametrize(
+    ("rules", "count"),
+    [
+        ("  subsets: [{axis: draft.a0, keep: [l0]}]\n", "10,000,000,000"),
+        ("  ties: [[draft.a0, draft.a1, draft.a2]]\n", "100,000,000"),
+        ("  pairs: [{left: draft.a0, right: draft.a1, allowed: [[l0, l1], [l2, l3], [l4, l5]]}]\n", "300,000,000"),
+    ],
+)
+def test_what_rules_leave_is_counted_before_it_is_expanded(pool: WrittenPool, rules: str, count: str) -> None:
+    text = f"{many(pool, 100, 6)}rules:\n{rules}"
+    started = time.perf_counter()
+    with pytest.raises(InvalidSpec, match=f"selects {count} tasks"):
+        pool.select(text)
+    assert time.perf_counter() - started < 0.3
+
+
+def test_a_product_beyond_all_limits_is_accepted_if_rules_leave_few(pool: WrittenPool) -> None:
+    axes = ", ".join(f"draft.a{number}" for number in range(6))
+    text = f"{many(pool, 100, 6)}rules:\n  ties: [[{axes}]]\n"
+    started = time.perf_counter()
+    assert pool.select(text).count == 100
+    assert time.perf_counter() - started < 0.3
+
+
+def test_couplings_that_cannot_be_counted_are_refused_at_once(pool: WrittenPool) -> None:
+    text = many(pool, 250, 3)
+    lines = "".join(f"l{left},l{right}\n" for left in range(250) for right in range(250))
+    rules = ""
+    for left, right in ((0, 1), (1, 2), (2, 0)):
+        pool.write(f"{left}{right}.csv", f"draft.a{left},draft.a{right}\n{lines}")
+        rules += f"    - {{left: draft.a{left}, right: draft.a{right}, allowed: @file:{left}{right}.csv}}\n"
+    spec = pool.spec(f"{text}rules:\n  pairs:\n{rules}")
+    started = time.perf_counter()
+    with pytest.raises(InvalidSpec, match="cannot be counted: that takes 15,625,000 rows, more than 5,000,000"):
+        compile_spec(spec, pool.inputs().template)
+    assert time.perf_counter() - started < 1
