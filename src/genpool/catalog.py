@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _DISTRUST: Final = 2_000_000_000  # nanoseconds
 _BUSY_SECONDS: Final = 30.0
 
@@ -48,7 +48,8 @@ CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS gens (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
     source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
-    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB, problem TEXT,
+    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB,
+    input_tokens INTEGER, output_tokens INTEGER, problem TEXT,
     PRIMARY KEY (stage, gen_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
@@ -278,7 +279,10 @@ class Catalog:
             replicate == NO_REPLICATE or right_id(record.signature, self._store.salt) != record.gen_id
         )
         prints = {name: self._number(database, record.fingerprints.get(name)) for name in ("template", "model")}
+        usage = (record.call or {}).get("usage")
+        tokens = usage if isinstance(usage, dict) else {}
         return {
+            **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
             "stage": stage.name,
             "gen_id": record.gen_id,
             "state": Condition.WHOLE,
@@ -326,6 +330,18 @@ class Catalog:
         row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
         return None if row is None else str(row[0])
 
+    def usage(self, stage: Stage) -> dict[str, list[tuple[int, int]]]:
+        """Return what the calls of a stage took: choices to tokens in and out of each, the newest thousand."""
+        self.present(stage)
+        query = (
+            "SELECT choices, input_tokens, output_tokens FROM gens WHERE stage = ? AND state = 0 "
+            "AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL ORDER BY created DESC LIMIT 1000"
+        )
+        found: dict[str, list[tuple[int, int]]] = {}
+        for choices, tokens_in, tokens_out in self._open().execute(query, (stage.name,)):
+            found.setdefault(choices, []).append((tokens_in, tokens_out))
+        return found
+
     def in_slot(self, present: Present, signature: Signature) -> str | None:
         """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
         family = present.families.get((signature.source, choices_key(signature.values[1:-1])))
@@ -363,6 +379,10 @@ class Catalog:
         return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
 def _bytes_of(digest: object) -> bytes | None:
     try:
         return bytes.fromhex(digest) if isinstance(digest, str) else None
@@ -383,7 +403,7 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 _COLUMNS: Final = (
     "stage gen_id stamp state source choices replicate legacy "
-    "origin created mode template model inputs parsed problem".split()
+    "origin created mode template model inputs parsed input_tokens output_tokens problem".split()
 )
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
