@@ -4,9 +4,9 @@ A cache of the files and never the truth: deleting it loses nothing, a damaged o
 be written (a read-only pool) it is made in memory. What was added, removed or renamed behind its back is noticed at
 every look, by the change time of each gens/<stage> directory. A snapshot is trusted only if that time is the same
 as then (compared by inequality) and was older than two seconds when the snapshot was taken, since the clock of a file
-system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, so one that
-was replaced under its name is noticed too. Incomplete and unreadable generations are looked at again every time. An
-edit inside a generation is noticed when it is read.
+system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, with the
+same distrust, so one that was replaced under its name is noticed too. Incomplete and unreadable generations are
+looked at again every time. An edit inside a generation is noticed when it is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genpool.durable import make_directory
 from genpool.errors import GenpoolError, InputError, StorageFailed
 from genpool.gen_ids import gen_id as right_id
 from genpool.records import NO_REPLICATE
-from genpool.signatures import Signature
+from genpool.signatures import FILE_NAME, Signature
 from genpool.slots import Sibling, assign, read_slots, seconds_of
 
 if TYPE_CHECKING:
@@ -140,12 +140,19 @@ class Catalog:
             except (OSError, sqlite3.OperationalError):
                 break  # read-only, no space, locked for very long: memory will do
             except sqlite3.DatabaseError:
-                for ending in ("", "-wal", "-shm"):
-                    with suppress(OSError):
-                        path.with_name(path.name + ending).unlink()
+                self._remove()
+        return self._open_in_memory()
+
+    def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
         self._database = self._prepared(":memory:")
         return self._database
+
+    def _remove(self) -> None:
+        """Remove the database with what belongs to it: the log of an old one would be played into a new one."""
+        for ending in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self._layout.catalog.with_name(self._layout.catalog.name + ending).unlink()
 
     def _prepared(self, where: str) -> sqlite3.Connection:
         database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -183,11 +190,13 @@ class Catalog:
         """
         try:
             return self._present(stage)
+        except sqlite3.OperationalError:
+            self.close()  # locked for very long, or no space: memory will do
+            self._open_in_memory()
         except sqlite3.DatabaseError:
             self.close()  # damaged under our hands: once more, from the files
-            with suppress(OSError):
-                self._layout.catalog.unlink()
-            return self._present(stage)
+            self._remove()
+        return self._present(stage)
 
     def _present(self, stage: Stage) -> Present:
         database = self._open()
@@ -239,6 +248,8 @@ class Catalog:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if not FILE_NAME.fullmatch(entry.name):
+                        continue  # no generation can have such a name
                     with suppress(FileNotFoundError):  # removed between listing and looking
                         stamps[entry.name] = entry.stat(follow_symlinks=False).st_ctime_ns
         except FileNotFoundError:
@@ -257,9 +268,11 @@ class Catalog:
     def _insert(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> None:
         """Look at one generation anew."""
         try:
-            stamp = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
+            stamp: int | None = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
         except (OSError, InputError):
-            stamp = 0  # gone in the meantime, or not a name that a generation can have
+            stamp = None  # gone in the meantime, or not a name that a generation can have
+        if stamp is not None and abs(time.time_ns() - stamp) <= _DISTRUST:
+            stamp = None  # it could be replaced within the same tick of a coarse clock
         facts: dict[str, object] = {"stage": stage.name, "gen_id": gen_id, "stamp": stamp}
         if self._store.incomplete(stage, [gen_id]):
             _put(database, **facts, state=Condition.INCOMPLETE)
@@ -396,7 +409,8 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # some failures have rolled back already
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 
