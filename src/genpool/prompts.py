@@ -306,7 +306,7 @@ class Renderer:
             prompt = self.render(context)
         except InvalidTemplate as error:
             said = error.problems[0].message if error.problems else error.message
-            if exact or "is undefined" in said or "has no attribute" in said:
+            if exact or any(one in said for one in ("is undefined", "has no attribute", "it never ends")):
                 raise
             return
         if not prompt.user:

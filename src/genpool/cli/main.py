@@ -6,6 +6,7 @@ A verb's module is imported when the verb is called, so that `--help` stays quic
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -35,6 +36,9 @@ VERBS: Final = {
 """Every verb and its first line of help, in the order in which a newcomer needs them."""
 
 INTERRUPTED: Final = 130
+
+_UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""What standard output fails with; the same from a file of the pool comes as a `StorageFailed`."""
 
 
 class _ReaderLeft(Exception):
@@ -121,20 +125,11 @@ def _carried_out(words: list[str]) -> int:
         give_up(sys.stdout)
         return 0
     except OSError as error:
-        if isinstance(error, GenpoolError) or not _refuses(sys.stdout):
+        if isinstance(error, GenpoolError) or error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         give_up(sys.stdout)
         raise GenpoolError(f"standard output cannot be written: {error.strerror}") from None
     return code if isinstance(code, int) else 0
-
-
-def _refuses(stream: TextIO) -> bool:
-    """Return whether a stream has something left that it cannot write."""
-    try:
-        stream.flush()
-    except OSError:
-        return True
-    return False
 
 
 def give_up(stream: TextIO) -> None:

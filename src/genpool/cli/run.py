@@ -56,9 +56,9 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, *, retry_exhausted: bo
         loop = asyncio.get_running_loop()
 
         def started(runner: Runner) -> None:
-            watch(runner.report)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, _interrupt, runner)
+            watch(runner.report)
 
         return await pool.arun(cohort, watch=watch, started=started, retry_exhausted=retry_exhausted)
 
@@ -132,12 +132,14 @@ def print_report(pool: Pool, report: RunReport) -> None:
 
 def _cost(report: RunReport) -> str:
     """Return what the calls cost in words, and how many of them have no price."""
+    from genpool.cli.output import many
+
     if report.cost is None:
         return ""
     if not report.unpriced_calls:
         return f", cost {report.cost:.4f}"
-    without = f"{report.unpriced_calls:,} by models without a price"
-    return f", cost {report.cost:.4f} for {report.priced_calls:,} of them; {without}"
+    without = f"{many(report.unpriced_calls, 'call')} by models without a price"
+    return f", cost {report.cost:.4f} for {many(report.priced_calls, 'call')}; {without}"
 
 
 def _print_troubles(report: RunReport) -> None:
