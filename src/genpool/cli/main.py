@@ -45,6 +45,10 @@ class _ReaderLeft(Exception):
     """Whoever read standard output has left; click would make an exit code of its own of a broken pipe."""
 
 
+class _OutputLost(GenpoolError):
+    """Standard output cannot be written, so that this is told on standard error."""
+
+
 class Verbs(click.Group):
     """The group of all verbs; each is imported when it is called."""
 
@@ -128,7 +132,7 @@ def _carried_out(words: list[str]) -> int:
         if isinstance(error, GenpoolError) or error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         give_up(sys.stdout)
-        raise GenpoolError(f"standard output cannot be written: {error.strerror}") from None
+        raise _OutputLost(f"standard output cannot be written: {error.strerror}") from None
     return code if isinstance(code, int) else 0
 
 
@@ -162,7 +166,7 @@ def _tell(error: Exception, *, as_json: bool) -> int:
             hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
         )
     with suppress(OSError):  # nobody is there to be told
-        if as_json:
+        if as_json and not isinstance(error, _OutputLost):
             from genpool.cli.output import print_json
 
             print_json({"error": ours.as_json()})
