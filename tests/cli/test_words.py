@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -289,18 +291,12 @@ def test_a_long_table_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_are_not_ready_without_the_library(
     genpool: Type, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
-
     rewrite(root / "pool.yaml", "smollm2-135m: {client: scripted}", "smollm2-135m: {client: embedded, model: w.gguf}")
     (root / "w.gguf").write_bytes(b"GGUF")
-    found = importlib.util.find_spec
-    monkeypatch.setattr("genpool.cli.models.find_spec", lambda name: None if name == "xllamacpp" else found(name))
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # as if it were not installed
     assert "pip install '.[embedded]'" in genpool("models", "ls").out
 
 
 def test_an_error_is_told_though_nobody_can_be_told(root: Path) -> None:
-    import subprocess
-    import sys
-
     command = f"{sys.executable} -m genpool --pool {root} plan nothing 2>/dev/full"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == GenpoolError.exit_code
