@@ -306,7 +306,7 @@ class Pool:
             plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
             if plan.drift and on_drift == "fail":
                 raise Drifted(
-                    f"cohort {cohort_id!r}: {len(plan.drift)} names stand for something else than when texts were made",
+                    f"cohort {cohort_id!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
                     hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
                 )
             adopt(self.layout, spec, plan, inputs, self.config.models)

@@ -80,6 +80,7 @@ def document(one: Drift) -> dict[str, object]:
 
 def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     """Warn of drift in a line a name."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.output import many, shown
 
     for one in drift[:10]:
@@ -88,4 +89,4 @@ def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     if len(drift) > 10:
         print(f"drift: {len(drift) - 10} more")
     if drift:
-        print(f"       genpool drift show {cohort}")
+        print(f"       {command_line('drift', 'show', cohort)}")
