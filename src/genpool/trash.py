@@ -171,7 +171,7 @@ def _read(layout: PoolLayout, trash_id: str) -> Trashed:
         or texts["state"] not in _STATES
     ):
         raise CorruptFile(f"{path}: not a record of the removal {trash_id}", hint=_BY_HAND)
-    found = Trashed(**cast("dict[str, str]", texts), moved=tuple(move[0] for move in moves))  # type: ignore[arg-type]
+    found = Trashed(**cast("dict[str, str]", texts), moved=tuple(move[0] for move in moves))
     for source, target in moves:
         if not _inside(source) or target != found.target(source):
             raise CorruptFile(f"{path}: a move from {source!r} to {target!r} is none that genpool makes", hint=_BY_HAND)
