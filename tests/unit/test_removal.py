@@ -68,9 +68,9 @@ def test_attempts_go_with_their_tasks_but_not_those_that_another_cohort_wants() 
 
 
 def test_a_cohort_that_is_not_there_is_told() -> None:
-    with pytest.raises(NotFound, match="'aa'") as told:
-        plan_purge(holdings({"ab": {D1}}), "aa")
-    assert told.value.hint == "did you mean 'ab'?"
+    with pytest.raises(NotFound, match="'demos'") as told:
+        plan_purge(holdings({"demo": {D1}}), "demos")
+    assert told.value.hint == "did you mean 'demo'?"
 
 
 def test_regeneration_takes_all_that_descends_and_counts_it_by_cohort() -> None:
@@ -89,9 +89,7 @@ def test_regeneration_takes_all_that_descends_and_counts_it_by_cohort() -> None:
 @st.composite
 def pools(draw: st.DrawFn) -> Holdings:
     """A pool of up to twelve tasks, each from up to two of the stage above, in up to three cohorts."""
-    tasks = [
-        [(stage, f"{stage[0]}_{number}") for number in range(draw(st.integers(0, 4)))] for stage in STAGES
-    ]
+    tasks = [[(stage, f"{stage[0]}_{number}") for number in range(draw(st.integers(0, 4)))] for stage in STAGES]
     sources = {}
     for above, below in zip(tasks, tasks[1:], strict=False):
         for task in below:

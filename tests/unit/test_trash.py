@@ -92,7 +92,8 @@ def test_a_trash_that_is_a_link_is_not_followed(layout: PoolLayout, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "source", ["../outside/x", "gens/draft/..", "gens/../../x", "/etc/passwd/x", "gens/draft", "pool.yaml", 7, "a\0/b/c"]
+    "source",
+    ["../outside/x", "gens/draft/..", "gens/../../x", "/etc/passwd/x", "gens/draft", "pool.yaml", 7, "a\0/b/c"],
 )
 def test_a_record_that_was_edited_moves_nothing_out_of_the_pool(layout: PoolLayout, source: object) -> None:
     thrown = throw_away(layout)
@@ -167,7 +168,9 @@ def test_killed_at_every_step_of_a_removal_nothing_is_lost(
             assert outside(layout) == before
         _recover(layout, "undo")  # the last one ended undisturbed
         assert outside(layout) == before
-    assert points >= {"rename_without_replacing": 10, "flush_directory": 20, "replace_file": 4, "make_directory": 10}[step]
+    assert (
+        points >= {"rename_without_replacing": 10, "flush_directory": 20, "replace_file": 4, "make_directory": 10}[step]
+    )
     with capsys.disabled():
         print(f"\n  removal, {step}, then {then}: killed at {points} points", end="")
 
@@ -211,4 +214,3 @@ def test_killed_at_every_step_of_an_undo_nothing_is_lost(
     assert points >= {"rename_without_replacing": 10, "flush_directory": 20, "replace_file": 4}[step]
     with capsys.disabled():
         print(f"\n  undo, {step}, then {then}: killed at {points} points", end="")
-
