@@ -89,14 +89,23 @@ def test_a_purge_and_a_run_make_anew_only_what_went_and_an_undo_is_refused_then(
     assert tree(root, without=[".genpool"]) == before
 
 
-def test_a_stray_that_starts_from_a_member_keeps_it_and_is_named(genpool: Type, root: Path) -> None:
-    (root / "cohorts/other/membership.csv").unlink()
-    (root / "cohorts/other/adopted.json").unlink()
-    said = genpool("purge", "c").out
-    assert "genpool purge c --yes" in said
-    assert [one["why"] for one in purge(genpool)["stays"]] == []  # the story is of `c`'s making, and nobody's else
-    genpool("purge", "c", "--yes")
-    assert {stage for stage, _ in generations(root)} == {"draft", "essay"}
+def test_a_generation_of_no_cohort_keeps_what_it_starts_from_and_is_named(genpool: Type, root: Path) -> None:
+    write_spec(root, "letters", essay="template: [letter]")
+    Pool.open(root).run("letters")
+    shutil.rmtree(root / "cohorts/letters")
+    shutil.rmtree(root / "cohorts/other")
+    kept = [one for one in purge(genpool)["stays"] if one["why"] == "generation"]  # type: ignore[attr-defined]
+    assert [one["stage"] for one in kept] == ["draft", "draft"]
+    said = genpool("purge", "c", "--yes").out
+    assert all(f"{one['gen_id']}: {one['by'][0]}, which stays, starts from it" in said for one in kept)
+    assert {one["by"][0] for one in kept} < {gen_id for stage, gen_id in generations(root) if stage == "essay"}
+    assert sorted(stage for stage, _ in generations(root)) == ["draft"] * 3 + ["essay"] * 3
+    strays = purge_of(genpool, "letters")
+    assert len(strays["goes"]) == 2, "what a cohort made can be purged when its folder is gone"  # type: ignore[arg-type]
+
+
+def purge_of(genpool: Type, cohort: str) -> dict[str, object]:
+    return dict(genpool("purge", cohort, "--json").json)
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"nothing\n", b"stage,gen_id\nno-such-stage,d_1\n", None])
