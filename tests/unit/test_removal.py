@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genpool.errors import NotFound
-from genpool.removal import BY_COHORT, BY_GENERATION, DAMAGED, Holdings, Removal, Stay, Task, plan_purge
-from genpool.removal import plan_regeneration as plan_regenerated
+from genpool.removal import (
+    BY_COHORT,
+    BY_GENERATION,
+    DAMAGED,
+    Holdings,
+    Removal,
+    Stay,
+    Task,
+    plan_purge,
+    plan_regeneration,
+)
 
 STAGES = ("draft", "essay", "evaluation")
 D1, D2 = ("draft", "d_1"), ("draft", "d_2")
@@ -74,11 +85,11 @@ def test_a_cohort_that_is_not_there_is_told() -> None:
 
 
 def test_regeneration_takes_all_that_descends_and_counts_it_by_cohort() -> None:
-    found = plan_regenerated(holdings({"a": {D2, E3}, "b": {V1}}), "a", [D2])
+    found = plan_regeneration(holdings({"a": {D2, E3}, "b": {V1}}), "a", [D2])
     assert found.goes == (V1, E3, D2)
     assert found.by_cohort == {"a": {"essay": 1, "draft": 1}, "b": {"evaluation": 1}}
     assert not found.folder
-    assert plan_regenerated(holdings({"a": {D2}}), "a", [D1]).by_cohort == {
+    assert plan_regeneration(holdings({"a": {D2}}), "a", [D1]).by_cohort == {
         None: {"evaluation": 1, "essay": 2, "draft": 1}
     }
 
@@ -91,7 +102,7 @@ def pools(draw: st.DrawFn) -> Holdings:
     """A pool of up to twelve tasks, each from up to two of the stage above, in up to three cohorts."""
     tasks = [[(stage, f"{stage[0]}_{number}") for number in range(draw(st.integers(0, 4)))] for stage in STAGES]
     sources = {}
-    for above, below in zip(tasks, tasks[1:], strict=False):
+    for above, below in pairwise(tasks):
         for task in below:
             chosen = draw(st.sets(st.sampled_from(above), max_size=2)) if above else set()
             sources[task] = tuple(sorted(chosen))
@@ -156,7 +167,7 @@ def check_reasons(pool: Holdings, found: Removal) -> None:
 def test_regeneration_leaves_no_child_without_what_it_starts_from(pool: Holdings, data: st.DataObject) -> None:
     existing = sorted(pool.origins)
     drifted = data.draw(st.sets(st.sampled_from(existing))) if existing else set()
-    found = plan_regenerated(pool, "a", drifted)
+    found = plan_regeneration(pool, "a", drifted)
     assert set(found.goes) == {task for task in pool.origins if task in drifted or above(pool, task) & drifted}
     order = {task: place for place, task in enumerate(found.goes)}
     assert all(order[task] < order[one] for task in order for one in above(pool, task) & order.keys())
