@@ -27,11 +27,13 @@ VERBS: Final = {
     "plan": "Say what a run would make, without making it.",
     "why": "Say why a task is reused or to be made.",
     "run": "Make what a cohort lacks.",
-    "drift": "Show and accept what names stand for now, against then.",
+    "drift": "Show, accept or make anew what names stand for now, against then.",
     "status": "Say how cohorts stand.",
     "missing": "List what a cohort lacks, as data that a run accepts.",
     "ls": "List cohorts, or the generations of one.",
     "show": "Show one generation: its texts and what led to them.",
+    "purge": "Move a cohort, and what only it reaches, to the trash.",
+    "trash": "List what was removed, and take it back.",
     "models": "List models, and fetch the weights of embedded ones.",
 }
 """Every verb and its first line of help, in the order in which a newcomer needs them."""
