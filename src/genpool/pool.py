@@ -34,6 +34,7 @@ from genpool.layout import PoolLayout
 from genpool.ledger import Ledger, utc_now
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
+from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
@@ -271,6 +272,7 @@ class Pool:
         started: Callable[[Runner], None] | None = None,
         retry_exhausted: bool = False,
         on_drift: str = "reuse",
+        only: str | os.PathLike[str] | None = None,
     ) -> RunReport:
         """Make what a cohort lacks, and adopt the plan as its membership.
 
@@ -281,6 +283,7 @@ class Pool:
             started: Given the runner before it starts, to drain or abort it from a signal.
             retry_exhausted: Whether to try tasks beyond their model's limit of attempts again.
             on_drift: `reuse` what drifted, with a warning in the report; or `fail` before anything is made.
+            only: A file of tasks, as `genpool missing` prints them: only these, and what they start from, are made.
 
         Returns:
             What was done. Failures of single tasks are in it, not raised.
@@ -288,6 +291,7 @@ class Pool:
         Raises:
             PoolBusy: A migration or another exclusive command holds the pool.
             InvalidSpec: The spec is not usable.
+            InputError: A line of `only` is no task of the plan.
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
@@ -303,6 +307,8 @@ class Pool:
                     f"cohort {cohort_id!r}: {len(plan.drift)} names stand for something else than when texts were made",
                     hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
                 )
+            if only is not None:
+                plan = restrict(plan, Path(only), self.config.salt)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
