@@ -92,6 +92,8 @@ def find_drift(
     """
     groups: dict[tuple[str, ...], Drift] = {}
     for stage in plan.stages:
+        if stage.stage.name == plan.roots:
+            continue  # they were chosen as they are, not by what names stand for
         present = _Present(plan, stage, config, inputs)
         for index, found in enumerate(stage.found):
             if found is None:
@@ -246,6 +248,8 @@ def present_sources(plan: Plan, config: PoolConfig, inputs: Inputs) -> dict[str,
     for combo in plan.combos:
         found[sha256(combo_bytes(inputs, combo))] = combo_bytes(inputs, combo)
     for stage in plan.stages:
+        if stage.stage.name == plan.roots:
+            continue
         for variant in {one[:-1]: one for one in stage.choices}.values():
             fields = dict(zip(stage.stage.fields[1:], variant, strict=True))
             template = inputs.template(stage.stage.name, str(fields.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)))

@@ -268,7 +268,17 @@ def make_plan(
     )
     for plan in made.stages:
         _mark_stuck(made, plan, config, store, retry_exhausted=retry_exhausted)
-    return replace(made, notes=(*made.notes, *_orphans(made)))
+    return replace(made, notes=(*made.notes, *_orphans(made), *_gone(made)))
+
+
+def _gone(plan: Plan) -> Iterator[str]:
+    """Say which generations above the roots are not there."""
+    for stage in plan.lineage:
+        gone = [gen_id for gen_id, state in zip(stage.gen_ids, stage.states, strict=True) if state == State.GONE]
+        if gone:
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            said = f"from: above the {plan.roots} roots, {stage.stage.name} {gone[0]}{more} cannot be read"
+            yield f"{said}; what is to be made below is blocked"
 
 
 def _orphans(plan: Plan) -> Iterator[str]:
