@@ -41,7 +41,7 @@ from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
-from genpool.spec import CohortSpec, read_spec
+from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.stages import DEFAULT_PIPELINE, TEMPLATE_FIELD
 from genpool.store import DirectoryStore
 from genpool.why import Why, explain, signature_of
@@ -190,6 +190,12 @@ class Pool:
         inputs = self.inputs
         selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
         return self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+
+    def plan_text(self, cohort_id: str, text: str, file: str) -> Plan:
+        """Plan a spec that is none of the pool's files, as `plan` does; `file` is what problems call it."""
+        inputs = self.inputs
+        spec = parse_spec(cohort_id, text, file, self.config, inputs)
+        return self._planned(cohort_id, self._selection(spec, inputs), inputs, retry_exhausted=False)
 
     def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
         with closing(self.catalog()) as catalog:
