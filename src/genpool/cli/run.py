@@ -27,6 +27,7 @@ INCOMPLETE = 3
     show_default=True,
     help="Reuse what drifted and warn, or fail before anything is made.",
 )
+@click.option("--refresh", is_flag=True, help="Resolve a query under `from:` anew, and adopt its answer.")
 @click.option(
     "--only", metavar="FILE", help="Make only the tasks of FILE (lines of `missing`), and what they start from."
 )
