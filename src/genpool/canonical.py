@@ -27,3 +27,8 @@ def canonical_json(value: Json) -> bytes:
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of some bytes as 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def hashed(data: bytes) -> bytes:
+    """Return the SHA-256 of some bytes as 32 bytes."""
+    return hashlib.sha256(data).digest()

@@ -4,9 +4,9 @@ A cache of the files and never the truth: deleting it loses nothing, a damaged o
 be written (a read-only pool) it is made in memory. What was added, removed or renamed behind its back is noticed at
 every look, by the change time of each gens/<stage> directory. A snapshot is trusted only if that time is the same
 as then (compared by inequality) and was older than two seconds when the snapshot was taken, since the clock of a file
-system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, so one that
-was replaced under its name is noticed too. Incomplete and unreadable generations are looked at again every time. An
-edit inside a generation is noticed when it is read.
+system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, with the
+same distrust, so one that was replaced under its name is noticed too. Incomplete and unreadable generations are
+looked at again every time. An edit inside a generation is noticed when it is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genpool.durable import make_directory
 from genpool.errors import GenpoolError, InputError, StorageFailed
 from genpool.gen_ids import gen_id as right_id
 from genpool.records import NO_REPLICATE
-from genpool.signatures import Signature
+from genpool.signatures import FILE_NAME, Signature
 from genpool.slots import Sibling, assign, read_slots, seconds_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _DISTRUST: Final = 2_000_000_000  # nanoseconds
 _BUSY_SECONDS: Final = 30.0
 
@@ -48,7 +48,8 @@ CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS gens (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
     source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
-    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB, problem TEXT,
+    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB,
+    input_tokens INTEGER, output_tokens INTEGER, problem TEXT,
     PRIMARY KEY (stage, gen_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
@@ -139,12 +140,19 @@ class Catalog:
             except (OSError, sqlite3.OperationalError):
                 break  # read-only, no space, locked for very long: memory will do
             except sqlite3.DatabaseError:
-                for ending in ("", "-wal", "-shm"):
-                    with suppress(OSError):
-                        path.with_name(path.name + ending).unlink()
+                self._remove()
+        return self._open_in_memory()
+
+    def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
         self._database = self._prepared(":memory:")
         return self._database
+
+    def _remove(self) -> None:
+        """Remove the database with what belongs to it: the log of an old one would be played into a new one."""
+        for ending in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self._layout.catalog.with_name(self._layout.catalog.name + ending).unlink()
 
     def _prepared(self, where: str) -> sqlite3.Connection:
         database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -182,11 +190,13 @@ class Catalog:
         """
         try:
             return self._present(stage)
+        except sqlite3.OperationalError:
+            self.close()  # locked for very long, or no space: memory will do
+            self._open_in_memory()
         except sqlite3.DatabaseError:
             self.close()  # damaged under our hands: once more, from the files
-            with suppress(OSError):
-                self._layout.catalog.unlink()
-            return self._present(stage)
+            self._remove()
+        return self._present(stage)
 
     def _present(self, stage: Stage) -> Present:
         database = self._open()
@@ -238,6 +248,8 @@ class Catalog:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if not FILE_NAME.fullmatch(entry.name):
+                        continue  # no generation can have such a name
                     with suppress(FileNotFoundError):  # removed between listing and looking
                         stamps[entry.name] = entry.stat(follow_symlinks=False).st_ctime_ns
         except FileNotFoundError:
@@ -256,9 +268,11 @@ class Catalog:
     def _insert(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> None:
         """Look at one generation anew."""
         try:
-            stamp = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
+            stamp: int | None = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
         except (OSError, InputError):
-            stamp = 0  # gone in the meantime, or not a name that a generation can have
+            stamp = None  # gone in the meantime, or not a name that a generation can have
+        if stamp is not None and abs(time.time_ns() - stamp) <= _DISTRUST:
+            stamp = None  # it could be replaced within the same tick of a coarse clock
         facts: dict[str, object] = {"stage": stage.name, "gen_id": gen_id, "stamp": stamp}
         if self._store.incomplete(stage, [gen_id]):
             _put(database, **facts, state=Condition.INCOMPLETE)
@@ -278,7 +292,10 @@ class Catalog:
             replicate == NO_REPLICATE or right_id(record.signature, self._store.salt) != record.gen_id
         )
         prints = {name: self._number(database, record.fingerprints.get(name)) for name in ("template", "model")}
+        usage = (record.call or {}).get("usage")
+        tokens = usage if isinstance(usage, dict) else {}
         return {
+            **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
             "stage": stage.name,
             "gen_id": record.gen_id,
             "state": Condition.WHOLE,
@@ -326,6 +343,18 @@ class Catalog:
         row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
         return None if row is None else str(row[0])
 
+    def usage(self, stage: Stage) -> dict[str, list[tuple[int, int]]]:
+        """Return what the calls of a stage took: choices to tokens in and out of each, the newest thousand."""
+        self.present(stage)
+        query = (
+            "SELECT choices, input_tokens, output_tokens FROM gens WHERE stage = ? AND state = 0 "
+            "AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL ORDER BY created DESC LIMIT 1000"
+        )
+        found: dict[str, list[tuple[int, int]]] = {}
+        for choices, tokens_in, tokens_out in self._open().execute(query, (stage.name,)):
+            found.setdefault(choices, []).append((tokens_in, tokens_out))
+        return found
+
     def in_slot(self, present: Present, signature: Signature) -> str | None:
         """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
         family = present.families.get((signature.source, choices_key(signature.values[1:-1])))
@@ -363,6 +392,10 @@ class Catalog:
         return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
 def _bytes_of(digest: object) -> bytes | None:
     try:
         return bytes.fromhex(digest) if isinstance(digest, str) else None
@@ -376,14 +409,15 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # some failures have rolled back already
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 
 
 _COLUMNS: Final = (
     "stage gen_id stamp state source choices replicate legacy "
-    "origin created mode template model inputs parsed problem".split()
+    "origin created mode template model inputs parsed input_tokens output_tokens problem".split()
 )
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 

@@ -13,19 +13,18 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from genpool.canonical import Json, canonical_json, sha256
+from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
 from genpool.errors import CorruptFile, NotFound
 from genpool.llm.client import parameters_sent
-from genpool.planner import Drift
+from genpool.planner import Drift, State
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_LLM
-from genpool.stages import TEMPLATE_FIELD
+from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from genpool.catalog import Found
     from genpool.combos import Combo
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
@@ -67,8 +66,8 @@ def combo_bytes(inputs: Inputs, combo: Combo) -> bytes:
 
 
 def parent_bytes(parsed_digest: str) -> bytes:
-    """Return the pre-image of the `inputs` fingerprint below a root."""
-    return canonical_json({"parent": parsed_digest})
+    """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
+    return f'{{"parent":"{parsed_digest}"}}'.encode()
 
 
 # --- what drifted ---------------------------------------------------------------------------------
@@ -91,92 +90,103 @@ def find_drift(
         accepted: Pairs that a person accepted (`read_accepted`).
     """
     groups: dict[tuple[str, ...], Drift] = {}
+    models: dict[str, list[str]] = {}
+    for stage in (*plan.lineage, *plan.stages):
+        models[stage.stage.name] = _models(stage, models)
     for stage in plan.stages:
         if stage.stage.name == plan.roots:
             continue  # they were chosen as they are, not by what names stand for
-        present = _Present(plan, stage, config, inputs)
+        names = models[stage.stage.name]
+        present = _Present(plan, stage, config, inputs, digest)
+        settled: dict[tuple[object, ...], list[_Difference]] = {}
         for index, found in enumerate(stage.found):
             if found is None:
                 continue
-            for kind, name, stored, now in _differences(present, index, found, digest):
-                key = (kind, name, stored, now)
+            variant, source = stage.variants[index], stage.sources[index]
+            how = (variant, names[index], found[2], found[3], found[6])
+            differ = settled.get(how)
+            if differ is None:
+                differ = settled[how] = present.differences(*how)
+            now = present.source(source)
+            if found[4] is not None and now is not None and found[4] != now[2]:
+                differ = [*differ, (now[0], now[1], found[4].hex(), now[2].hex())]
+            for key in differ:
                 if key not in accepted:
                     groups.setdefault(key, Drift(*key)).gen_ids.append(stage.gen_ids[index])
     return list(groups.values())
 
 
-def _differences(
-    present: _Present, index: int, found: Found, digest: Callable[[int | None], str | None]
-) -> list[tuple[str, str, str, str]]:
-    """Return kind, name and both fingerprints of everything in which a generation drifted."""
-    _, _, template, model, made_from, _, mode = found
-    differ = []
-    name, now = present.template(index)
-    then = digest(template)
-    if then is not None and then != now:
-        differ.append((TEMPLATE, name, then, now))
-    then = digest(model)
-    if mode == MODE_LLM and then is not None:
-        model_name, model_now = present.model(index)
-        if model_now is not None and then != model_now:
-            differ.append((MODEL, model_name, then, model_now))
-    source = present.source(index)
-    if made_from is not None and source is not None and made_from.hex() != source[2]:
-        differ.append((source[0], source[1], made_from.hex(), source[2]))
-    return differ
+_Difference = tuple[str, str, str, str]
+"""Kind, name, fingerprint then, fingerprint now."""
+
+
+def _models(stage: StagePlan, above: Mapping[str, list[str]]) -> list[str]:
+    """Return the model that every task of a stage runs on; empty where that is not known."""
+    if stage.stage.has_model:
+        place = stage.stage.fields.index(MODEL_FIELD) - 1
+        names, columns = [str(choice[place]) for choice in stage.choices], stage.variants
+    elif stage.stage.parent is None or stage.stage.parent not in above:
+        return [""] * len(stage)
+    else:
+        names, columns = above[stage.stage.parent], stage.sources
+    if State.GONE in stage.states:
+        return ["" if state == State.GONE else names[at] for at, state in zip(columns, stage.states, strict=True)]
+    return [names[at] for at in columns]
 
 
 class _Present:
     """What the names of one stage's tasks stand for now; each looked up once."""
 
-    def __init__(self, plan: Plan, stage: StagePlan, config: PoolConfig, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stage: StagePlan,
+        config: PoolConfig,
+        inputs: Inputs,
+        digest: Callable[[int | None], str | None],
+    ) -> None:
         self._plan = plan
         self._stage = stage
         self._config = config
         self._inputs = inputs
+        self._digest = digest
         self._combos = {combo.combo_id: combo for combo in plan.combos}
-        self._templates: dict[str, tuple[Template, str]] = {}
-        self._models: dict[tuple[str, str], str | None] = {}
-        self._sources: dict[int, tuple[str, str, str] | None] = {}
+        self._sources: dict[int, tuple[str, str, bytes] | None] = {}
 
-    def _template(self, index: int) -> tuple[Template, str]:
-        name = str(self._stage.value(index, TEMPLATE_FIELD) or DEFAULT_TEMPLATE)
-        if name not in self._templates:
-            template = self._inputs.template(self._stage.stage.name, name)
-            self._templates[name] = (template, sha256(template_bytes(template)))
-        return self._templates[name]
+    def differences(
+        self, variant: int, model: str, then_template: int | None, then_model: int | None, mode: str | None
+    ) -> list[_Difference]:
+        """Return in what template and model of some generations differ from what their names stand for now."""
+        fields = dict(zip(self._stage.stage.fields[1:], self._stage.choices[variant], strict=True))
+        template = self._inputs.template(self._stage.stage.name, str(fields.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)))
+        differ: list[_Difference] = []
+        then, now = self._digest(then_template), sha256(template_bytes(template))
+        if then is not None and then != now:
+            differ.append((TEMPLATE, f"{template.stage}/{template.template_id}", then, now))
+        entry = self._config.models.get(model)
+        then = self._digest(then_model)
+        if mode == MODE_LLM and then is not None and entry is not None:
+            now = sha256(model_bytes(entry, template))
+            if then != now:
+                differ.append((MODEL, model, then, now))
+        return differ
 
-    def template(self, index: int) -> tuple[str, str]:
-        """Return a task's template and its fingerprint."""
-        template, digest = self._template(index)
-        return f"{template.stage}/{template.template_id}", digest
-
-    def model(self, index: int) -> tuple[str, str | None]:
-        """Return a task's model and its fingerprint, None where the pool has no such model any more."""
-        template, _ = self._template(index)
-        name = self._plan.model_of(self._stage, index) or ""
-        key = (name, template.template_id)
-        if key not in self._models:
-            entry = self._config.models.get(name)
-            self._models[key] = None if entry is None else sha256(model_bytes(entry, template))
-        return name, self._models[key]
-
-    def source(self, index: int) -> tuple[str, str, str] | None:
-        """Return kind, name and fingerprint of what a task starts from, None where that is not there to compare."""
-        at = self._stage.sources[index]
+    def source(self, at: int) -> tuple[str, str, bytes] | None:
+        """Return kind, name and fingerprint of what tasks start from, None where that is not there to compare."""
         if at not in self._sources:
             self._sources[at] = self._source(at)
         return self._sources[at]
 
-    def _source(self, at: int) -> tuple[str, str, str] | None:
+    def _source(self, at: int) -> tuple[str, str, bytes] | None:
         parent = self._stage.stage.parent
         if parent is None:
             combo = self._combos[self._stage.source_ids[at]]
-            return COMBO, combo.combo_id, sha256(combo_bytes(self._inputs, combo))
-        found = self._plan.stage(parent).found[at]
+            return COMBO, combo.combo_id, hashed(combo_bytes(self._inputs, combo))
+        above = self._plan.stage(parent)
+        found = above.found[at]
         if found is None or found[5] is None:
             return None
-        return PARENT, self._plan.stage(parent).gen_ids[at], sha256(parent_bytes(found[5].hex()))
+        return PARENT, above.gen_ids[at], hashed(parent_bytes(found[5].hex()))
 
 
 # --- what a person accepted -----------------------------------------------------------------------

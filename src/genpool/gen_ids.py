@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from itertools import repeat
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import canonical_json
@@ -90,9 +91,12 @@ def ids_below(
     by_branch = [split] if follow is None else [[split[at] for at in positions] for positions in follow]
     prefix = f"{stage.prefix}_"
     for source, branch in zip(sources, repeat(0) if branches is None else branches, strict=False):
-        quoted = canonical_json(source).decode()
+        quoted = _quoted(source)
         for before, behind in by_branch[branch]:
             yield prefix + sha256(f"{before}{quoted}{behind}".encode()).hexdigest()[:ID_DIGITS]
+
+
+_quoted = encode_basestring  # a string as canonical JSON writes it, without the price of any JSON value
 
 
 def _around_source(stage: Stage, variant: tuple[FieldValue, ...], salt: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
 from genpool.signatures import reference_problem
-from genpool.slots import read_slots, slot_lines
+from genpool.slots import has_lines, read_slots, slot_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -169,7 +169,7 @@ def _record_slots(layout: PoolLayout, plan: Plan) -> None:
         recorded = read_slots(layout)
         new = [one for one in assigned if one[1] not in recorded.get(one[0], {})]
         if new:
-            append_lines(layout.legacy, slot_lines(new, new=not layout.legacy.exists()))
+            append_lines(layout.legacy, slot_lines(new, new=not has_lines(layout)))
 
 
 def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:

@@ -309,13 +309,18 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         sources.extend([index] * len(followed))
         variants.extend(followed)
         led_to.extend(chosen.leads_to[branch])
-    slots = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants) if present.families else {}
+    slots, filled = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants)
     found = [present.whole.get(gen_id) for gen_id in gen_ids]
+    misnamed = [at for at, gen_id in enumerate(gen_ids) if at not in filled and gen_id in present.legacy]
     states = bytearray(State.MINT if one is None else State.REUSE for one in found)
     odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
     if odd:
         for index, gen_id in enumerate(gen_ids):
             states[index] = odd.get(gen_id, states[index])
+    problems = {gen_id: present.unusable[gen_id] for gen_id in present.unusable.keys() & set(gen_ids)}
+    for index in misnamed:
+        found[index], states[index] = None, State.UNUSABLE
+        problems[gen_ids[index]] = f"{stage.name} {gen_ids[index]}: its record states another task than its id"
     return StagePlan(
         stage=stage,
         gen_ids=gen_ids,
@@ -326,9 +331,9 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         source_ids=source_ids,
         branches=led_to,
         found=found,
-        legacy=present.legacy.intersection(gen_ids) if present.legacy else frozenset(),
+        legacy=present.legacy.intersection(gen_ids[at] for at in filled),
         slots=slots,
-        problems={gen_id: present.unusable[gen_id] for gen_id in present.unusable.keys() & set(gen_ids)},
+        problems=problems,
         copying=chosen.copies,
     )
 
@@ -340,17 +345,27 @@ def _take_legacy(
     source_ids: Sequence[str],
     sources: array[int],
     variants: array[int],
-) -> dict[str, int]:
-    """Put legacy ids into the slots that they fill; return the slots of every legacy generation of these families."""
+) -> tuple[dict[str, int], set[int]]:
+    """Put the ids of families with legacy generations into the slots that they fill.
+
+    Returns:
+        The slots of every legacy generation of these families, and the positions that were filled.
+    """
+    filled: set[int] = set()
+    if not present.families:
+        return {}, filled
     keys = [choices_key(variant[:-1]) for variant in chosen.variants]
     slots: dict[str, int] = {}
     for index, variant in enumerate(variants):
         family = present.families.get((source_ids[sources[index]], keys[variant]))
         if family is None:
             continue
-        gen_ids[index] = family.get(int(chosen.variants[variant][-1]), gen_ids[index])
+        present_id = family.get(int(chosen.variants[variant][-1]))
+        if present_id is not None:
+            gen_ids[index] = present_id
+            filled.add(index)
         slots.update((gen_id, slot) for slot, gen_id in family.items() if gen_id in present.legacy)
-    return slots
+    return slots, filled
 
 
 def _mark_stuck(

@@ -28,6 +28,7 @@ from genpool.config import FORMAT, PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, flush_directory, make_directory, replace_file, storage_errors
 from genpool.errors import Drifted, NotAPool, PipelineChanged, StorageFailed
+from genpool.estimate import Estimate, estimate
 from genpool.gen_ids import SCHEME, gen_id
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.layout import PoolLayout
@@ -216,6 +217,11 @@ class Pool:
             accepted = read_accepted(self.layout)
             drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
         return replace(plan, drift=tuple(drift))
+
+    def estimate(self, plan: Plan) -> Estimate:
+        """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
+        with closing(self.catalog()) as catalog:
+            return estimate(plan, self.config, self.inputs, catalog.usage)
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""

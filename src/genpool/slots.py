@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import CorruptFile
-from genpool.signatures import reference_problem
+from genpool.signatures import reference_problem, replicate_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,17 +99,40 @@ def read_slots(layout: PoolLayout) -> dict[str, dict[str, int]]:
     except UnicodeDecodeError as error:
         raise CorruptFile(f"{layout.legacy}: not UTF-8 ({error.reason} at byte {error.start})") from None
     whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
-    rows = list(csv.reader(io.StringIO(whole, newline="")))
-    if rows and tuple(rows[0][:3]) != HEADER[:3]:
-        raise CorruptFile(f"{layout.legacy}:1: the header must be {','.join(HEADER)}")
     found: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
+    for number, line in enumerate(whole.split("\n") if whole else (), start=1):
+        row = _cells(line)
+        if number == 1 and tuple(row[:3]) != HEADER[:3]:
+            raise CorruptFile(f"{layout.legacy}:1: the header must be {','.join(HEADER)}")
+        if number == 1 or not row:
             continue
-        if len(row) < 3 or not row[2].isdecimal() or int(row[2]) < 1 or reference_problem(row[1]):
-            raise CorruptFile(f"{layout.legacy}:{number}: not an assignment of a slot: {','.join(row)!r}")
-        found.setdefault(row[0], {}).setdefault(row[1], int(row[2]))
+        slot = _slot(row[2]) if len(row) > 2 else None
+        if slot is None or reference_problem(row[1]):
+            raise CorruptFile(f"{layout.legacy}:{number}: not an assignment of a slot: {line!r}")
+        found.setdefault(row[0], {}).setdefault(row[1], slot)
     return found
+
+
+def has_lines(layout: PoolLayout) -> bool:
+    """Return whether legacy.csv has a whole line; its header can be torn by a crash like any other."""
+    try:
+        return b"\n" in layout.legacy.read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def _cells(line: str) -> list[str]:
+    """Return the cells of one line; a quotation mark that is never closed spoils its own line alone."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return [line]
+
+
+def _slot(text: str) -> int | None:
+    """Return the slot that a cell states, or None."""
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
+    return None if replicate_problem(number) else number
 
 
 def slot_lines(assignments: Iterable[tuple[str, str, int]], *, new: bool) -> bytes:
@@ -117,7 +140,7 @@ def slot_lines(assignments: Iterable[tuple[str, str, int]], *, new: bool) -> byt
 
     Args:
         assignments: What to record.
-        new: Whether the file does not exist yet, so that it needs its header.
+        new: Whether the file has no whole line yet, so that it needs its header.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from genpool.catalog import Present
 from genpool.combos import Combo
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig
@@ -231,12 +232,6 @@ def test_levels_that_no_allowed_row_uses_are_told(case: Case) -> None:
 class Empty:
     """A store that has nothing."""
 
-    def listed(self, stage: Stage) -> frozenset[str]:
-        return frozenset()
-
-    def incomplete(self, stage: Stage, present: object) -> frozenset[str]:
-        return frozenset()
-
     def attempted(self, stage: Stage) -> frozenset[str]:
         return frozenset()
 
@@ -248,7 +243,7 @@ def test_the_ids_of_a_plan_are_those_of_its_signatures(case: Case) -> None:
     if not rows:
         return
     config = PoolConfig(salt="s", pipeline=case.pipeline, models={})
-    plan = make_plan("c", case.select(), config, cast("Any", Empty()))
+    plan = make_plan("c", case.select(), config, cast("Any", Empty()), lambda _: Present({}))
     wanted = case.tasks(rows)
     ids: dict[str, list[str]] = {}
     for part in plan.stages:

@@ -95,11 +95,13 @@ def test_what_is_incomplete_is_missing(pool: Pool) -> None:
 
 
 def test_a_damaged_member_is_told_not_passed_over(pool: Pool) -> None:
-    draft = pool.scope("first").member_ids[0]
+    scope = pool.scope("first")
+    draft = scope.member_ids[0]
+    assert scope.counts()["draft"].unusable == 0
     path = pool.root / "gens" / "draft" / draft / "metadata.json"
     path.write_bytes(path.read_bytes().replace(b"first", b"third"))
     with pytest.raises(CorruptGeneration, match=draft):  # an edit inside a generation is noticed when it is read
-        list(pool.scope("first").members())
+        list(scope.members())
     shutil.rmtree(pool.root / ".genpool")
     anew = pool.scope("first")
     assert anew.counts()["draft"].unusable == 1

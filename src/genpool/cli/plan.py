@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from genpool.estimate import Estimate
     from genpool.planner import Plan, StagePlan
+    from genpool.pool import Pool
 
 
 @click.command("plan")
@@ -25,13 +27,14 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
     from genpool.cli.output import print_json
     from genpool.pool import Pool
 
-    plan = Pool.find(root).plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
+    pool = Pool.find(root)
+    plan = pool.plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
     if tasks:
         print_tasks(plan)
     elif as_json:
-        print_json(plan_document(plan))
+        print_json(plan_document(pool, plan))
     else:
-        print_plan(plan)
+        print_plan(pool, plan)
 
 
 def stage_row(plan: Plan, stage: StagePlan) -> dict[str, int]:
@@ -56,7 +59,7 @@ def stage_row(plan: Plan, stage: StagePlan) -> dict[str, int]:
     }
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     """Return a plan's counts as one JSON document."""
     rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
     as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
@@ -72,13 +75,14 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "stages": as_keys,
         "total": totals,
         "origins": origins,
+        "estimate": pool.estimate(plan).as_json(),
         "drift": [document(one) for one in plan.drift],
         "problems": {gen_id: said for stage in plan.stages for gen_id, said in stage.problems.items()},
         "notes": list(plan.notes),
     }
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(pool: Pool, plan: Plan) -> None:
     """Print a plan's counts as a table, and in a sentence what they mean."""
     from genpool.cli.drift import print_drift
     from genpool.cli.output import many, print_counts, shown
@@ -95,6 +99,7 @@ def print_plan(plan: Plan) -> None:
             print(f"unusable: {shown(said)}")
     calls = sum(row["calls"] for row in rows.values())
     if plan.to_make:
+        print_estimate(pool.estimate(plan))
         print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: genpool run {plan.cohort_id}")
     elif plan.missing:
         print(
@@ -103,6 +108,23 @@ def print_plan(plan: Plan) -> None:
         )
     else:
         print("everything exists: a run would make 0 calls")
+
+
+def print_estimate(expected: Estimate) -> None:
+    """Print what the calls will take."""
+    from genpool.cli.output import many, shown
+
+    tokens_in, tokens_out = expected.input_tokens, expected.output_tokens
+    print(f"tokens in about {tokens_in.expected:,.0f} ({tokens_in.low:,.0f} to {tokens_in.high:,.0f}), ", end="")
+    print(f"out about {tokens_out.expected:,.0f} ({tokens_out.low:,.0f} to {tokens_out.high:,.0f})", end="")
+    rough = expected.without_history
+    print(f"; rough for {many(rough, 'call')} of a kind that the pool has not seen" if rough else "")
+    if expected.cost is not None:
+        cost = expected.cost
+        print(f"cost about {cost.expected:.4f} ({cost.low:.4f} to {cost.high:.4f})", end="")
+        print(f"; without a price: {', '.join(map(shown, expected.unpriced))}" if expected.unpriced else "")
+    if expected.most_calls > expected.calls:
+        print(f"answers that are not acceptable are asked for again: {many(expected.most_calls, 'call')} at the most")
 
 
 def print_tasks(plan: Plan) -> None:

@@ -1,0 +1,82 @@
+"""What a plan's calls will take: from history where there is some, else from limits; cost where there are prices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genpool.estimate import Range
+from genpool.llm.client import Completion
+from genpool.pool import Pool
+from genpool.records import Usage
+from genpool.testing import ScriptedModel
+from tests.small_pools import make_pool, models, whole_cohort
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genpool.llm.client import Request
+
+PRICED = {
+    "writer": "{client: scripted, max_tokens: 100, price: {input: 1, output: 2}, attempts: 3}",
+    "judge": "{client: scripted, max_tokens: 40}",
+}
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    made = make_pool(tmp_path / "pool", models=PRICED)
+    whole_cohort(made.root)
+    return Pool.open(made.root)
+
+
+def test_without_history_limits_bound_it_and_it_says_so(pool: Pool) -> None:
+    plan = pool.plan("c")
+    expected = pool.estimate(plan)
+    calls = sum(not stage.copies(index) for stage in plan.stages for index in stage.to_make())
+    assert (expected.calls, expected.without_history) == (calls, calls)
+    assert expected.output_tokens.low <= expected.output_tokens.expected <= expected.output_tokens.high
+    assert expected.input_tokens.low < expected.input_tokens.high
+
+
+def test_models_without_a_price_are_named_and_left_out_of_the_cost(pool: Pool) -> None:
+    expected = pool.estimate(pool.plan("c"))
+    assert expected.unpriced == ("judge",)
+    assert expected.cost is not None
+    assert 0 <= expected.cost.low < expected.cost.expected < expected.cost.high
+
+
+def test_attempts_bound_the_calls(pool: Pool) -> None:
+    plan = pool.plan("c")
+    by_model = {"writer": 0, "judge": 0}
+    for stage in plan.stages:
+        for index in stage.to_make():
+            if not stage.copies(index):
+                by_model[str(plan.model_of(stage, index))] += 1
+    assert pool.estimate(plan).most_calls == 3 * by_model["writer"] + 2 * by_model["judge"]
+
+
+def test_with_history_it_is_what_such_calls_took(pool: Pool) -> None:
+    def counted(request: Request) -> Completion:
+        return Completion("A text.", "stop", "m", Usage(70, 30), "scripted")
+
+    pool.run("c", models=models(writer=ScriptedModel(counted)))
+    for path in (pool.root / "gens" / "draft").iterdir():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+        break
+    expected = pool.estimate(pool.plan("c"))
+    assert expected.calls == 1
+    assert expected.without_history == 0
+    assert expected.input_tokens == Range(70, 70, 70)
+    assert expected.output_tokens == Range(30, 30, 30)
+    assert expected.cost is not None
+    assert expected.cost.expected == pytest.approx((70 * 1 + 30 * 2) / 1e6)
+
+
+def test_nothing_to_make_takes_nothing(pool: Pool) -> None:
+    pool.run("c", models=models())
+    expected = pool.estimate(pool.plan("c"))
+    assert (expected.calls, expected.cost, expected.unpriced) == (0, None, ())
