@@ -238,7 +238,7 @@ def _comment(
     by_stage = ", ".join(f"{name} {count:,}" for name, count in needed.items() if count) or "everything exists"
     lines = [
         f"{cohort_id}: {axis} at {', '.join(levels)}",
-        f"{rows:,} {leaf} of families that have one of these levels and lack another",
+        f"{leaf} tasks that one level has and another lacks in the cohort: {rows:,}",
         f"tasks that have no generation: {missing:,} ({by_stage})",
     ]
     if more:

@@ -8,10 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genpool.errors import InvalidPipeline, NotFound, UsageError
 from genpool.gaps import Gaps, find_gaps
-from tests.small_pools import EVALUATIONS, generations, make_pool, models, tree, write_spec
+from tests.small_pools import EVALUATIONS, generations, make_pool, memory_folder, models, tree, write_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,3 +176,51 @@ def test_names_that_yaml_would_read_as_something_else_come_back(tmp_path: Path) 
     made(pool, lambda draft, **_: draft == "plain")
     found = gaps(pool)
     assert filled(pool, found) == counted(found.missing) == {"draft": 2, "essay": 2, "evaluation": 4}
+
+
+def test_a_cohort_that_starts_from_essays_is_compared_through_their_lineage(pool: Pool) -> None:
+    made(pool, lambda draft, slot, **_: draft == "plain" or slot == 1)
+    folder = pool.root / "cohorts" / "later"
+    folder.mkdir()
+    (folder / "cohort.yaml").write_text(
+        "format: genpool.cohort/1\nfrom: {union: [c], stage: essay}\n"
+        "evaluation: {template: [clarity], model: [writer], replicates: 1}\n"
+    )
+    assert pool.run("later", models=models()).complete
+    found = find_gaps(pool, "later", AXIS, ("plain", "long"))
+    assert found.rows == 4
+    assert counted(found.missing) == {"draft": 2, "essay": 4, "evaluation": 4}
+    assert filled(pool, found) == counted(found.missing)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    chosen=st.lists(
+        st.tuples(
+            st.sampled_from(["row-0", "row-1"]),
+            st.sampled_from(["plain", "long"]),
+            st.integers(1, 2),
+            st.sampled_from(["story", "same"]),
+            st.integers(1, 2),
+        ),
+        min_size=1,
+        unique=True,
+    )
+)
+def test_whatever_is_there_what_is_said_is_what_is_made(chosen: list[tuple[str, str, int, str, int]]) -> None:
+    with memory_folder() as folder:
+        pool = make_pool(folder / "pool")
+        drafts = "template: [plain, long], model: [writer], replicates: 2"
+        write_spec(pool.root, "c", draft=drafts, essay="template: [story, same]", evaluation=EVALUATIONS)
+        made(pool, lambda row, draft, slot, essay, replicate: (row, draft, slot, essay, replicate) in chosen)
+        other = {"plain": "long", "long": "plain"}
+        lacking = {(one[0], other[one[1]], *one[2:]) for one in chosen} - set(chosen)
+        wanted = {"draft": {one[:3] for one in lacking} - {one[:3] for one in chosen}}
+        wanted["essay"] = {one[:4] for one in lacking} - {one[:4] for one in chosen}
+        wanted["evaluation"] = lacking
+        found = gaps(pool)
+        assert found.rows == len(lacking)
+        assert counted(found.missing) == counted({stage: len(tasks) for stage, tasks in wanted.items()})
+        if lacking:
+            told = Counter(found.missing) + Counter(found.extra)
+            assert filled(pool, found) == told

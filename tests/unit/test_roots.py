@@ -10,6 +10,7 @@ import pytest
 
 from genpool.errors import InvalidSpec
 from genpool.planner import State
+from genpool.pool import Pool
 from genpool.testing import ScriptedModel
 from tests.small_pools import (
     ESSAYS,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.errors import Problem
-    from genpool.pool import Pool
 
 
 @pytest.fixture
@@ -186,6 +186,34 @@ def test_essays_below_a_draft_that_was_removed_have_no_model_but_are_still_plann
     plan = pool.plan("c")
     assert plan.missing == 0
     assert plan.drift == ()
+
+
+def test_what_ran_on_the_model_of_a_removed_draft_is_still_reused(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path / "deep")
+    with (pool.root / "pool.yaml").open("a") as file:
+        file.write(
+            "pipeline:\n  draft: {prefix: d, axes: [template, model]}\n"
+            "  essay: {prefix: e, parent: draft, axes: [template]}\n"
+            "  echo: {prefix: o, parent: essay, axes: [template]}\n"
+        )
+    (pool.root / "templates/echo").mkdir()
+    (pool.root / "templates/echo/again.j2").write_text("{{ essay }} again")
+    pool = Pool.open(pool.root)
+    write_spec(pool.root, "a", essay="template: [story]")
+    pool.run("a", models=models())
+    start(pool, "{union: [a], stage: essay}", echo="template: [again]")
+    writer = ScriptedModel()
+    assert pool.run("c", models=models(writer=writer)).complete
+    assert len(writer.requests) == 2, "an echo runs on the model of its draft, two stages above"
+    gone = pool.plan("c").lineage[0].gen_ids[0]
+    shutil.rmtree(pool.root / "gens/draft" / gone)
+    plan = pool.plan("c")
+    assert plan.missing == 0
+    assert plan.drift == ()
+    echoes = plan.stage("echo")
+    assert [plan.model_of(echoes, index) for index in range(2)] == [None, "writer"]
+    start(pool, "{union: [a], stage: essay}", echo="template: [again], replicates: 2")
+    assert (pool.plan("c").to_make, pool.plan("c").missing) == (1, 2)
 
 
 def legacy(pool: Pool, stage: str, gen_id: str, old: str, **changed: object) -> None:
