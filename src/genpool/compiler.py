@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from genpool.branches import State, Table
     from genpool.combos import Combo
+    from genpool.from_reader import Roots
     from genpool.prompts import Template
     from genpool.relations import Row
     from genpool.signatures import FieldValue
@@ -65,11 +66,13 @@ class Selection:
     stages: tuple[StageSelection, ...]
     notes: tuple[str, ...] = ()
     """What a person should know of how the spec was read."""
+    roots: Roots | None = None
+    """The generations that it starts from, where it does not start from combos."""
 
     @property
     def count(self) -> int:
-        """How many tasks there are in all stages."""
-        return sum(stage.count for stage in self.stages)
+        """How many tasks there are in all stages, roots that exist included."""
+        return sum(stage.count for stage in self.stages) + (len(self.roots.gen_ids) if self.roots else 0)
 
     @property
     def combos(self) -> tuple[Combo, ...]:
@@ -89,7 +92,7 @@ def compile_spec(spec: CohortSpec, template: Callable[[str, str], Template]) -> 
     """
     chosen = [_Chosen.of(one, spec.limits, template) for one in spec.stages]
     try:
-        counts = _counts(chosen, spec.limits)
+        counts = _counts(chosen, spec.limits, spec.roots)
         if not all(counts.values()):
             raise _nothing_left(spec)
     except OverflowError as error:
@@ -98,7 +101,8 @@ def compile_spec(spec: CohortSpec, template: Callable[[str, str], Template]) -> 
             f"more than {MAX_TASKS:,}",
             hint="fewer levels on the axes that rules couple, or several cohorts",
         ) from None
-    _check_count(spec.cohort_id, counts)
+    start = {spec.roots.stage.name: len(spec.roots.gen_ids)} if spec.roots else {}
+    _check_count(spec.cohort_id, {**start, **counts})
     by_name = {one.stage.name: one for one in chosen}
     paths = _paths(by_name)
     axes = {name: one.axes for name, one in by_name.items()}
@@ -108,10 +112,11 @@ def compile_spec(spec: CohortSpec, template: Callable[[str, str], Template]) -> 
         above = made.get(str(one.stage.parent))
         made[name] = _make(one, counts[name], above, [table for table in tables if name in table.path])
     stages = tuple(one.selection for one in made.values())
-    notes = [note for name, one in by_name.items() for note in _copy_notes(one, made[name].selection)]
+    notes = list(spec.roots.notes) if spec.roots else []
+    notes += [note for name, one in by_name.items() for note in _copy_notes(one, made[name].selection)]
     if spec.limits.levels or spec.limits.relations:
         notes += [note for name, one in by_name.items() for note in _left_out(one, made[name].selection)]
-    return Selection(stages, tuple(notes))
+    return Selection(stages, tuple(notes), spec.roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,7 @@ class _Chosen:
         return 1 if TEMPLATE_FIELD in self.stage.axes else self.slots(DEFAULT_TEMPLATE)
 
 
-def _counts(chosen: Sequence[_Chosen], limits: Limits) -> dict[str, int]:
+def _counts(chosen: Sequence[_Chosen], limits: Limits, roots: Roots | None) -> dict[str, int]:
     """Count every stage's tasks without making them.
 
     Axes that rules do not couple multiply. Of the coupled ones, a stage has those rows of its own and its ancestors'
@@ -174,7 +179,7 @@ def _counts(chosen: Sequence[_Chosen], limits: Limits) -> dict[str, int]:
         OverflowError: Counting would take more rows than there may be tasks.
     """
     coupled = {name for relation in limits.relations for name in relation.names}
-    free: dict[str, int] = {}
+    free = {roots.stage.name: len(roots.gen_ids)} if roots else {}
     above: dict[str, list[_Chosen]] = {}
     counts = {}
     for one in chosen:
@@ -232,7 +237,7 @@ def _paths(chosen: Mapping[str, _Chosen]) -> list[tuple[str, ...]]:
     for leaf in chosen:
         if leaf not in parents:
             path = [leaf]
-            while (parent := chosen[path[-1]].stage.parent) is not None:
+            while (parent := chosen[path[-1]].stage.parent) is not None and parent in chosen:
                 path.append(parent)
             paths.append(tuple(reversed(path)))
     return paths
@@ -277,8 +282,14 @@ def _make(chosen: _Chosen, count: int, above: _Made | None, tables: Sequence[Tab
 
 
 def _start(chosen: _Chosen, tables: Sequence[Table]) -> tuple[tuple[Combo, ...], tuple[int, ...], Sequence[State]]:
-    """Return the combos of a root that are left, their branches, and what these stand for."""
-    made = chosen.spec.combos.make() if chosen.spec.combos else ()
+    """Return the combos of a root that are left, their branches, and what these stand for.
+
+    What starts from generations that exist has no combos: one branch stands for all of these, since no rule tells
+    them apart.
+    """
+    if chosen.spec.combos is None:
+        return (), (), (tuple([table.steps[0].edges[0][()] for table in tables]),)
+    made = chosen.spec.combos.make()
     axis = Axis(chosen.stage.name, COMBO_AXIS)
     kept = frozenset(chosen.levels.get(axis, ()))
     steps = [table.steps[0] for table in tables]

@@ -17,7 +17,7 @@ from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
 from genpool.errors import CorruptFile, NotFound
 from genpool.llm.client import parameters_sent
-from genpool.planner import Drift
+from genpool.planner import Drift, State
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_LLM
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
@@ -91,8 +91,12 @@ def find_drift(
     """
     groups: dict[tuple[str, ...], Drift] = {}
     models: dict[str, list[str]] = {}
+    for stage in (*plan.lineage, *plan.stages):
+        models[stage.stage.name] = _models(stage, models)
     for stage in plan.stages:
-        models[stage.stage.name] = names = _models(stage, models)
+        if stage.stage.name == plan.roots:
+            continue  # they were chosen as they are, not by what names stand for
+        names = models[stage.stage.name]
         present = _Present(plan, stage, config, inputs, digest)
         settled: dict[tuple[object, ...], list[_Difference]] = {}
         for index, found in enumerate(stage.found):
@@ -117,15 +121,17 @@ _Difference = tuple[str, str, str, str]
 
 
 def _models(stage: StagePlan, above: Mapping[str, list[str]]) -> list[str]:
-    """Return the model that every task of a stage runs on."""
+    """Return the model that every task of a stage runs on; empty where that is not known."""
     if stage.stage.has_model:
         place = stage.stage.fields.index(MODEL_FIELD) - 1
-        names = [str(choice[place]) for choice in stage.choices]
-        return [names[variant] for variant in stage.variants]
-    if stage.stage.parent is None or stage.stage.parent not in above:
+        names, columns = [str(choice[place]) for choice in stage.choices], stage.variants
+    elif stage.stage.parent is None or stage.stage.parent not in above:
         return [""] * len(stage)
-    parents = above[stage.stage.parent]
-    return [parents[source] for source in stage.sources]
+    else:
+        names, columns = above[stage.stage.parent], stage.sources
+    if State.GONE in stage.states:
+        return ["" if state == State.GONE else names[at] for at, state in zip(columns, stage.states, strict=True)]
+    return [names[at] for at in columns]
 
 
 class _Present:
@@ -252,6 +258,8 @@ def present_sources(plan: Plan, config: PoolConfig, inputs: Inputs) -> dict[str,
     for combo in plan.combos:
         found[sha256(combo_bytes(inputs, combo))] = combo_bytes(inputs, combo)
     for stage in plan.stages:
+        if stage.stage.name == plan.roots:
+            continue
         for variant in {one[:-1]: one for one in stage.choices}.values():
             fields = dict(zip(stage.stage.fields[1:], variant, strict=True))
             template = inputs.template(stage.stage.name, str(fields.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)))

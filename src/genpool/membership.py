@@ -112,7 +112,8 @@ def _facts(spec: CohortSpec, inputs: Inputs, models: Iterable[str], members: byt
             "templates": {part.stage.name: _names_digest(inputs.template_ids(part.stage.name)) for part in spec.stages},
             "models": _names_digest(models),
         },
-        "roots": [],
+        "roots": list(spec.roots.gen_ids) if spec.roots else [],
+        "from": spec.roots.query if spec.roots else None,
     }
 
 
@@ -124,10 +125,30 @@ def _names_digest(names: Iterable[str]) -> str:
 def _adopted_already(layout: PoolLayout, cohort_id: str, facts: dict[str, Json], members: bytes) -> bool:
     try:
         before = orjson.loads(layout.adopted(cohort_id).read_bytes())
-        same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots"))
+        same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots", "from"))
         return same and layout.membership(cohort_id).read_bytes() == members
     except (FileNotFoundError, orjson.JSONDecodeError, AttributeError):
         return False
+
+
+def read_frozen(layout: PoolLayout, cohort_id: str) -> tuple[list[str], Json]:
+    """Return the generations that an adopted cohort starts from, and the query that they answered.
+
+    Returns:
+        Their ids, and the query as JSON. No ids where nothing was adopted or the cohort starts from combos; no query
+        where the spec listed them.
+
+    Raises:
+        CorruptFile: adopted.json is damaged.
+    """
+    path = layout.adopted(cohort_id)
+    try:
+        value = orjson.loads(path.read_bytes())
+        return [str(one) for one in value.get("roots") or ()], value.get("from")
+    except FileNotFoundError:
+        return [], None
+    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
+        raise CorruptFile(f"{path} is damaged: {error}", hint="`genpool run --refresh` resolves `from:` anew") from None
 
 
 def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:

@@ -43,10 +43,14 @@ class State(IntEnum):
     """It cannot be made: a task above it is exhausted or unusable."""
     UNUSABLE = 5
     """What is in its place is damaged or is not this generation: neither reused nor made over."""
+    HELD = 6
+    """It is to be made, but not by this run, which makes only some tasks."""
+    GONE = 7
+    """In the lineage of roots: it was removed, so what it was is not known."""
 
 
 _TO_MAKE = frozenset({State.MINT, State.INCOMPLETE})
-_STUCK = frozenset({State.EXHAUSTED, State.BLOCKED, State.UNUSABLE})
+_STUCK = frozenset({State.EXHAUSTED, State.BLOCKED, State.UNUSABLE, State.GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,30 +165,37 @@ class Plan:
     notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
     """What drifted under the generations that it reuses."""
+    roots: str | None = None
+    """The stage of the generations that the cohort starts from, where it has `from:`; else None."""
+    lineage: tuple[StagePlan, ...] = ()
+    """What is above these: every stage's generations, known but no members."""
 
     def __len__(self) -> int:
         return sum(len(stage) for stage in self.stages)
 
     def stage(self, name: str) -> StagePlan:
-        """Return the plan of one stage.
+        """Return the plan of one stage, or what is known of a stage above the roots.
 
         Raises:
             KeyError: The cohort selects nothing in that stage.
         """
-        for plan in self.stages:
+        for plan in (*self.stages, *self.lineage):
             if plan.stage.name == name:
                 return plan
         raise KeyError(name)
 
     def model_of(self, plan: StagePlan, index: int) -> str | None:
-        """Return the model that a task runs on: its own, or that of its nearest ancestor that has one."""
+        """Return the model that a task runs on: its own, or that of its nearest ancestor that has one.
+
+        None where no stage above has a model, or where the ancestor was removed.
+        """
         at, where = plan, index
-        while not at.stage.has_model:
+        while not at.stage.has_model and at.states[where] != State.GONE:
             if at.stage.parent is None:
                 return None
             where = at.sources[where]
             at = self.stage(at.stage.parent)
-        return str(at.value(where, MODEL_FIELD))
+        return None if at.states[where] == State.GONE else str(at.value(where, MODEL_FIELD))
 
     def lacking_above(self, plan: StagePlan, index: int) -> tuple[StagePlan, int] | None:
         """Return the nearest task above one that has no generation, or None where all have.
@@ -223,6 +234,7 @@ def make_plan(
     store: GenerationStore,
     present: Callable[[Stage], Present],
     *,
+    lineage: Sequence[StagePlan] = (),
     retry_exhausted: bool = False,
 ) -> Plan:
     """Return the plan of a selection.
@@ -233,27 +245,46 @@ def make_plan(
         config: The pool's configuration: salt, models' limits of attempts.
         store: What was attempted.
         present: What each stage holds.
+        lineage: Where the selection starts from generations: these last, before them the stages above.
         retry_exhausted: Whether exhausted tasks are planned to be tried again.
 
     Raises:
         StorageFailed: The store cannot be read.
     """
-    stages: dict[str, StagePlan] = {}
+    stages = {one.stage.name: one for one in lineage[-1:]}
     for chosen in selection.stages:
         stage = chosen.stage
         above = stages.get(stage.parent) if stage.parent else None
         plan = _stage_plan(chosen, above, config.salt, present(stage))
         stages[stage.name] = plan
-    made = Plan(cohort_id, config.pipeline, tuple(stages.values()), selection.combos, (*selection.notes, *config.notes))
+    made = Plan(
+        cohort_id,
+        config.pipeline,
+        tuple(stages.values()),
+        selection.combos,
+        (*selection.notes, *config.notes),
+        roots=lineage[-1].stage.name if lineage else None,
+        lineage=tuple(lineage[:-1]),
+    )
     for plan in made.stages:
         _mark_stuck(made, plan, config, store, retry_exhausted=retry_exhausted)
-    return replace(made, notes=(*made.notes, *_orphans(made)))
+    return replace(made, notes=(*made.notes, *_orphans(made), *_gone(made)))
+
+
+def _gone(plan: Plan) -> Iterator[str]:
+    """Say which generations above the roots are not there."""
+    for stage in plan.lineage:
+        gone = [gen_id for gen_id, state in zip(stage.gen_ids, stage.states, strict=True) if state == State.GONE]
+        if gone:
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            said = f"from: above the {plan.roots} roots, {stage.stage.name} {gone[0]}{more} cannot be read"
+            yield f"{said}; what is to be made below is blocked"
 
 
 def _orphans(plan: Plan) -> Iterator[str]:
     """Say where generations exist whose parent is to be made: they were made from another text than it will have."""
     for stage in plan.stages:
-        if stage.stage.parent is None:
+        if stage.stage.parent is None or stage.stage.name == plan.roots:
             continue
         above = plan.stage(stage.stage.parent)
         count = sum(
@@ -343,7 +374,8 @@ def _mark_stuck(
     """Mark the tasks whose attempts reached the limit, and those that wait in vain for a task above."""
     attempted = frozenset() if retry_exhausted else store.attempted(stage_plan.stage)
     above = {stage.name for stage in plan.pipeline.ancestors(stage_plan.stage)}
-    stuck = any(not _STUCK.isdisjoint(one.states) for one in plan.stages if one.stage.name in above)
+    over = [one for one in (*plan.stages, *plan.lineage) if one.stage.name in above]
+    stuck = any(not _STUCK.isdisjoint(one.states) for one in over)
     if not attempted and not stuck:
         return
     for index in stage_plan.to_make():

@@ -33,14 +33,17 @@ from genpool.gen_ids import SCHEME, gen_id
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger, utc_now
+from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
+from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
+from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
-from genpool.spec import CohortSpec, read_spec
+from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.stages import DEFAULT_PIPELINE, TEMPLATE_FIELD
 from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
@@ -170,22 +173,33 @@ class Pool:
         Raises:
             InvalidSpec: It is not usable; every problem is listed.
         """
-        return read_spec(cohort_id, self.config, self.inputs)
+        return self._read(cohort_id, self.inputs)
 
-    def plan(self, cohort_id: str, *, retry_exhausted: bool = False) -> Plan:
+    def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
+        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, refresh=refresh)
+        return read_spec(cohort_id, self.config, inputs, find_roots)
+
+    def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
         """Set what a cohort wants against what exists. Writes nothing.
 
         Args:
             cohort_id: The cohort.
             retry_exhausted: Whether tasks beyond their model's limit of attempts are to be tried again.
+            refresh: Whether a query under `from:` is resolved anew, whatever was adopted.
 
         Raises:
             InvalidSpec: The spec is not usable; every problem is listed.
             InvalidTemplate: A template cannot be rendered.
         """
         inputs = self.inputs
-        selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
+        selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
         return self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+
+    def plan_text(self, cohort_id: str, text: str, file: str) -> Plan:
+        """Plan a spec that is none of the pool's files, as `plan` does; `file` is what problems call it."""
+        inputs = self.inputs
+        spec = parse_spec(cohort_id, text, file, self.config, inputs)
+        return self._planned(cohort_id, self._selection(spec, inputs), inputs, retry_exhausted=False)
 
     def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
         with closing(self.catalog()) as catalog:
@@ -193,7 +207,16 @@ class Pool:
             def present(stage: Stage) -> Present:
                 return _as_configured(stage, catalog.present(stage))
 
-            plan = make_plan(cohort_id, selection, self.config, self.store, present, retry_exhausted=retry_exhausted)
+            roots, pipeline = selection.roots, self.config.pipeline
+            plan = make_plan(
+                cohort_id,
+                selection,
+                self.config,
+                self.store,
+                present,
+                lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
+                retry_exhausted=retry_exhausted,
+            )
             accepted = read_accepted(self.layout)
             drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
         return replace(plan, drift=tuple(drift))
@@ -239,7 +262,7 @@ class Pool:
     def drift_diffs(self, cohort_id: str) -> list[tuple[Drift, list[str]]]:
         """Return what drifted under a cohort's generations, each with a text diff of then and now."""
         inputs = self.inputs
-        selection = self._selection(read_spec(cohort_id, self.config, inputs), inputs)
+        selection = self._selection(self._read(cohort_id, inputs), inputs)
         plan = self._planned(cohort_id, selection, inputs, retry_exhausted=False)
         now = present_sources(plan, self.config, inputs)
         return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
@@ -379,6 +402,8 @@ class Pool:
         started: Callable[[Runner], None] | None = None,
         retry_exhausted: bool = False,
         on_drift: str = "reuse",
+        only: str | os.PathLike[str] | None = None,
+        refresh: bool = False,
     ) -> RunReport:
         """Make what a cohort lacks, and adopt the plan as its membership.
 
@@ -389,6 +414,8 @@ class Pool:
             started: Given the runner before it starts, to drain or abort it from a signal.
             retry_exhausted: Whether to try tasks beyond their model's limit of attempts again.
             on_drift: `reuse` what drifted, with a warning in the report; or `fail` before anything is made.
+            only: A file of tasks, as `genpool missing` prints them: only these, and what they start from, are made.
+            refresh: Whether a query under `from:` is resolved anew, whatever was adopted.
 
         Returns:
             What was done. Failures of single tasks are in it, not raised.
@@ -396,13 +423,14 @@ class Pool:
         Raises:
             PoolBusy: A migration or another exclusive command holds the pool, or a removal was interrupted.
             InvalidSpec: The spec is not usable.
+            InputError: A line of `only` is no task of the plan.
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
         from genpool.runner import Runner, new_report
 
         inputs = self.inputs
-        spec = read_spec(cohort_id, self.config, inputs)
+        spec = self._read(cohort_id, inputs, refresh=refresh)
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
@@ -412,6 +440,8 @@ class Pool:
                     f"cohort {cohort_id!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
                     hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
                 )
+            if only is not None:
+                plan = restrict(plan, Path(only), self.config.salt)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:

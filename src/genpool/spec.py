@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from genpool.columns import FILE, clean, names_file, read_columns
 from genpool.combos import Combo, check_spelling, list_names, read_text
 from genpool.errors import InputError, InvalidSpec, NotFound, nearest
+from genpool.from_reader import read_from
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.rule_reader import RuleReader
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from genpool.config import PoolConfig
+    from genpool.from_reader import FindRoots, Roots
     from genpool.inputs import Inputs
 
 FORMAT: Final = "genpool.cohort/1"
@@ -73,10 +75,18 @@ class CohortSpec:
     """The spec as written."""
     limits: Limits = field(default_factory=Limits)
     """What its rules leave of the levels."""
+    roots: Roots | None = None
+    """The generations that it starts from, where it has `from:`; else None."""
 
 
-def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
+def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs, find_roots: FindRoots | None = None) -> CohortSpec:
     """Read a cohort's spec.
+
+    Args:
+        cohort_id: The cohort.
+        config: The pool's configuration.
+        inputs: The pool's inputs.
+        find_roots: Finds the generations behind `from:`; left out, a spec with that key is refused.
 
     Raises:
         NotFound: There is no such cohort.
@@ -93,8 +103,14 @@ def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs) -> CohortSpec:
             or "write its cohort.yaml first; docs/formats.md shows one",
         )
     check_spelling(cohort_id, known, "cohorts")
-    text = read_text(path, layout.root)
-    reader = _SpecReader(config, inputs, Problems(str(path)))
+    return parse_spec(cohort_id, read_text(path, layout.root), str(path), config, inputs, find_roots)
+
+
+def parse_spec(
+    cohort_id: str, text: str, file: str, config: PoolConfig, inputs: Inputs, find_roots: FindRoots | None = None
+) -> CohortSpec:
+    """Return the spec of a text; `file` is where problems say that it is. The rest is as for `read_spec`."""
+    reader = _SpecReader(config, inputs, Problems(file), find_roots)
     spec = reader.read(cohort_id, text)
     reader.problems.raise_if_any(InvalidSpec, f"cohort {cohort_id!r} is not usable")
     assert spec is not None
@@ -112,11 +128,12 @@ def _quote_files(text: str) -> str:
 class _SpecReader:
     """Reads one spec, collecting what is wrong."""
 
-    def __init__(self, config: PoolConfig, inputs: Inputs, problems: Problems) -> None:
+    def __init__(self, config: PoolConfig, inputs: Inputs, problems: Problems, find_roots: FindRoots | None) -> None:
         self.pipeline: Pipeline = config.pipeline
         self.models = config.models
         self.inputs = inputs
         self.problems = problems
+        self.find_roots = find_roots
         self.unread: set[Axis] = set()
         """Axes with a problem: what rules say of their levels cannot be judged."""
 
@@ -125,25 +142,48 @@ class _SpecReader:
         if tree is None:
             return None
         check_format(tree, FORMAT, self.problems)
-        self.problems.known_keys(tree, ("format", "description", "rules", *self.pipeline.names), "a spec")
+        self.problems.known_keys(tree, ("format", "description", "from", "rules", *self.pipeline.names), "a spec")
+        rooted = "from" in tree.entries
+        roots = self._roots(cohort_id, tree) if rooted else None
         stages = []
         for stage in self.pipeline:
             table = self.problems.table(tree.entries.get(stage.name), f"stage {stage.name!r}")
             if table is None:
                 continue
-            if stage.parent is not None and stage.parent not in tree.entries:
-                hint = f"add a section `{stage.parent}:`"
-                self.problems.add(
-                    f"stage {stage.name!r} starts from {stage.parent!r}, which is not selected",
-                    table.line,
-                    hint,
-                )
+            if rooted == (roots is not None) and not self._starts(stage, roots, tree):
+                continue
             stages.append(self._stage(stage, table))
-        if not stages and not self.problems.found:
-            roots = ", ".join(stage.name for stage in self.pipeline if stage.parent is None)
-            self.problems.add("no stage is selected", tree.line, f"start with a section for {roots}")
+        if not stages and not rooted and not self.problems.found:
+            tops = ", ".join(stage.name for stage in self.pipeline if stage.parent is None)
+            self.problems.add("no stage is selected", tree.line, f"start with a section for {tops}")
         description = self.problems.text(tree, "description", "a spec") or ""
-        return CohortSpec(cohort_id, description, tuple(stages), text, self._limits(tree, stages))
+        return CohortSpec(cohort_id, description, tuple(stages), text, self._limits(tree, stages), roots)
+
+    def _roots(self, cohort_id: str, tree: Table) -> Roots | None:
+        """Return the generations that the cohort starts from."""
+        node = tree.entries["from"]
+        source = read_from(node, self.pipeline, self.inputs, self.problems)
+        if source is not None and self.find_roots is None:
+            self.problems.add("from: cannot be used here, where what exists is not known", node.line)
+        return self.find_roots(cohort_id, source, self.problems) if source and self.find_roots else None
+
+    def _starts(self, stage: Stage, roots: Roots | None, tree: Table) -> bool:
+        """Return whether a stage has its place below the roots; note a stage without the one that it starts from."""
+        line = tree.entries[stage.name].line
+        above = self.pipeline.ancestors(stage)
+        if roots is not None and roots.stage not in above:
+            start = roots.stage
+            if stage == start or stage in self.pipeline.ancestors(start):
+                why = f"the cohort starts from {start.name} generations that exist; it makes none of this stage"
+            else:
+                why = f"it does not start from {start.name}, and the cohort does"
+            self.problems.add(f"stage {stage.name!r}: {why}", line, "leave the section out, or `from:`")
+            return False
+        start_name = roots.stage.name if roots else None
+        if stage.parent not in {None, start_name} and stage.parent not in tree.entries:
+            said = f"stage {stage.name!r} starts from {stage.parent!r}, which is not selected"
+            self.problems.add(said, line, f"add a section `{stage.parent}:`")
+        return True
 
     def _limits(self, tree: Table, stages: Sequence[StageSpec]) -> Limits:
         """Read the rules, and apply them where all is known that they speak of."""

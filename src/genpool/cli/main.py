@@ -30,6 +30,7 @@ VERBS: Final = {
     "drift": "Show, accept or make anew what names stand for now, against then.",
     "status": "Say how cohorts stand.",
     "missing": "List what a cohort lacks, as data that a run accepts.",
+    "fill-gaps": "Print the spec that makes levels of an axis comparable.",
     "ls": "List cohorts, or the generations of one.",
     "show": "Show one generation: its texts and what led to them.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
@@ -64,7 +65,7 @@ class Verbs(click.Group):
         """Return a verb, or fail with the nearest name."""
         if cmd_name not in VERBS:
             raise click.UsageError(f"no command is named {cmd_name!r}; {nearest(cmd_name, VERBS)}", ctx)
-        command: click.Command = importlib.import_module(f"genpool.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"genpool.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:

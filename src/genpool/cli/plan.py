@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.argument("cohort")
 @click.option("--tasks", is_flag=True, help="List every task: its state, id and signature, one JSON object a line.")
 @click.option("--retry-exhausted", is_flag=True, help="Count exhausted tasks as to be tried again.")
+@click.option("--refresh", is_flag=True, help="Resolve a query under `from:` anew instead of as adopted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool, as_json: bool) -> None:
+def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool, refresh: bool, as_json: bool) -> None:
     """Say what a run would make, without making it.
 
     Reads the spec of COHORT, the templates and what exists. Calls no model and writes nothing.
@@ -33,7 +34,7 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
 
     refuse_together(tasks=tasks, json=as_json)
     pool = Pool.find(root)
-    plan = pool.plan(cohort, retry_exhausted=retry_exhausted)
+    plan = pool.plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
     if tasks:
         print_tasks(plan)
     elif as_json:

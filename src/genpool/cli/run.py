@@ -28,10 +28,14 @@ INCOMPLETE = 3
     show_default=True,
     help="Reuse what drifted and warn, or fail before anything is made.",
 )
+@click.option("--refresh", is_flag=True, help="Resolve a query under `from:` anew, and adopt its answer.")
+@click.option(
+    "--only", metavar="FILE", help="Make only the tasks of FILE (lines of `missing`), and what they start from."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing before.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.pass_obj
-def command(root: str | None, cohort: str, *, retry_exhausted: bool, on_drift: str, as_json: bool, quiet: bool) -> int:
+def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Make what a cohort lacks.
 
     What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
@@ -45,7 +49,7 @@ def command(root: str | None, cohort: str, *, retry_exhausted: bool, on_drift: s
 
     pool = Pool.find(root)
     with watched(quiet=quiet or as_json) as watch:
-        report = _carried_out(pool, cohort, watch, retry_exhausted=retry_exhausted, on_drift=on_drift)
+        report = _carried_out(pool, cohort, watch, **options)
     if as_json:
         with reader_may_leave():
             print_json(run_document(report))
@@ -209,4 +213,5 @@ def _print_next(report: RunReport) -> None:
     elif exhausted:
         print(f"incomplete: {left} tasks lack a generation, {exhausted} of them exhausted; {again} --retry-exhausted")
     else:
-        print(f"incomplete: {left} tasks lack a generation; {again} tries these again")
+        does = "tries these again" if report.failures or report.stopped_by else "makes them"
+        print(f"incomplete: {left} tasks lack a generation; {again} {does}")
