@@ -332,13 +332,7 @@ class Pool:
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
-            if plan.drift and on_drift == "fail":
-                raise Drifted(
-                    f"cohort {cohort_id!r}: {len(plan.drift)} names stand for something else than when texts were made",
-                    hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
-                )
-            if only is not None:
-                plan = restrict(plan, Path(only), self.config.salt)
+            plan = self._narrowed(plan, on_drift, only)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
@@ -351,6 +345,16 @@ class Pool:
                     if started is not None:
                         started(runner)
                     return await runner.run()
+
+    def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
+        """Return the part of a plan that a run is to make; nothing was written yet."""
+        if plan.drift and on_drift == "fail":
+            name = plan.cohort_id
+            raise Drifted(
+                f"cohort {name!r}: {len(plan.drift)} names stand for something else than when texts were made",
+                hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
+            )
+        return plan if only is None else restrict(plan, Path(only), self.config.salt)
 
     # -- asking ------------------------------------------------------------------------------------
 
