@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(BIN)/genpool models pull smollm2-135m
-	@test -f $(DEMO)/pool.yaml || $(BIN)/genpool init $(DEMO) --example
+	@test -f $(DEMO)/pool.yaml || $(BIN)/genpool init -q $(DEMO) --example
 	@$(BIN)/genpool --pool $(DEMO) run demo
 
 test: $(READY)

@@ -219,8 +219,9 @@ def _combo_of(line: bytes, where: str) -> Combo:
             return Combo(name, rows=str(value["rows"]), digest=value.get("digest"))
         return Combo(name, tuple(sorted(str(one) for one in value["concepts"])), str(value["level"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else "its values are of the wrong kind"
         raise CorruptFile(
-            f"{where}: not a combo ({type(error).__name__}: {error})",
+            f"{where}: not a combo ({f'not JSON: {error}' if isinstance(error, orjson.JSONDecodeError) else why})",
             hint='a line is {"combo_id": …, "kind": "concepts", "concepts": […], "level": …}',
         ) from None
 
@@ -374,6 +375,9 @@ def _csv_rows(path: Path, problems: Problems) -> list[tuple[int, dict[str, str]]
         for name in dict.fromkeys(header):
             if header.count(name) > 1:
                 problems.add(f"two columns are named {name!r}", 1, "give each column its own name")
+        if header and "id" not in header:
+            problems.add(f"the header has no column `id` (it has {', '.join(header)})", 1, "each row needs an id")
+            return []
         for row in reader:
             if None in row or None in row.values():
                 problems.add("the line has not as many values as the header", reader.line_num)

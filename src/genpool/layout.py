@@ -133,6 +133,15 @@ class PoolLayout:
         return self.root / "ledger"
 
     @property
+    def trash(self) -> Path:
+        """What was removed, with undo: one folder a removal."""
+        return self.root / "trash"
+
+    def trashed(self, trash_id: str) -> Path:
+        """Return the path of a removal's record."""
+        return self.trash / check_name(trash_id, "trash id") / "trash.json"
+
+    @property
     def private(self) -> Path:
         """Caches, staging and locks; may be deleted when no run is active."""
         return self.root / ".genpool"

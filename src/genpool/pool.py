@@ -14,7 +14,7 @@ import asyncio
 import os
 import secrets
 import tempfile
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -40,19 +40,22 @@ from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
+from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.stages import DEFAULT_PIPELINE, TEMPLATE_FIELD
 from genpool.store import DirectoryStore
+from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
 from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
+    from genpool.removal import Holdings
     from genpool.runner import Runner, RunReport, Watcher
     from genpool.signatures import Signature
     from genpool.stages import Stage
@@ -285,6 +288,105 @@ class Pool:
                 append_lines(self.layout.drift, lines)
         return chosen
 
+    # -- removing ----------------------------------------------------------------------------------
+
+    def plan_purge(self, cohort_id: str) -> Removal:
+        """Return what purging a cohort would take away, and what stays and why. Writes nothing.
+
+        Raises:
+            NotFound: There is no such cohort.
+            CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
+        """
+        return plan_purge(self._holdings(), self.layout.cohort(cohort_id).name)
+
+    def purge(self, cohort_id: str) -> tuple[Removal, Trashed | None]:
+        """Move a cohort, and what only it reaches, to the trash.
+
+        Returns:
+            What went and what stayed, and the entry in the trash: None where nothing went.
+
+        Raises:
+            PoolBusy: Somebody else uses the pool.
+            NotFound: There is no such cohort.
+            CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
+            StorageFailed: The file system refused.
+        """
+        with self._removing(f"genpool {PURGE} {cohort_id}"):
+            removal = self.plan_purge(cohort_id)
+            return removal, self._throw_away(removal)
+
+    def plan_regeneration(
+        self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
+    ) -> tuple[list[Drift], Removal]:
+        """Return what drifted under a cohort, and what would go so that it can be made anew. Writes nothing.
+
+        Args:
+            cohort_id: The cohort.
+            names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
+        """
+        plan = self.plan(cohort_id)
+        chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
+        drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
+        tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
+        return chosen, plan_regeneration(self._holdings(), cohort_id, tasks)
+
+    def regenerate(
+        self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
+    ) -> tuple[list[Drift], Removal, Trashed | None]:
+        """Move what drifted under a cohort, with all that descends from it in any cohort, to the trash.
+
+        The slots are free then: the next run makes them anew. For arguments and errors see `plan_regeneration`
+        and `purge`.
+        """
+        with self._removing(f"genpool {REGENERATE} {cohort_id}"):
+            drift, removal = self.plan_regeneration(cohort_id, names)
+            return drift, removal, self._throw_away(removal)
+
+    def _throw_away(self, removal: Removal) -> Trashed | None:
+        if removal.is_empty:
+            return None
+        return throw_away(self.layout, removal.verb, removal.cohort, removal.paths(self.layout))
+
+    @contextmanager
+    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[None]:
+        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with)."""
+        with pool_lock(self.layout, verb, exclusive=True):
+            settle(self.layout, but=but)
+            yield
+
+    def _holdings(self) -> Holdings:
+        with closing(self.catalog()) as catalog:
+
+            def present(stage: Stage) -> Present:
+                return _as_configured(stage, catalog.present(stage))
+
+            return read_holdings(self.layout, self.config.pipeline, self.store, catalog, present)
+
+    def trash(self) -> list[Trashed]:
+        """Return every removal, oldest first. Writes nothing."""
+        return read_trash(self.layout)
+
+    def settle_trash(self) -> list[Trashed]:
+        """Finish the removals and undos that were interrupted; return them.
+
+        Raises:
+            PoolBusy: Somebody else uses the pool.
+            StorageFailed: The file system refused, or something is where an undo must put something back.
+        """
+        with pool_lock(self.layout, "genpool trash", exclusive=True):
+            return settle(self.layout)
+
+    def undo_removal(self, trash_id: str) -> Trashed:
+        """Move everything of a removal back to where it was.
+
+        Raises:
+            PoolBusy: Somebody else uses the pool.
+            NotFound: There is no such removal, or it was undone before.
+            StorageFailed: Something has taken a place since; nothing was changed.
+        """
+        with self._removing(f"genpool trash undo {trash_id}", but=trash_id):
+            return undo(self.layout, trash_id)
+
     # -- running -----------------------------------------------------------------------------------
 
     def run(self, cohort_id: str, **options: Any) -> RunReport:
@@ -319,7 +421,7 @@ class Pool:
             What was done. Failures of single tasks are in it, not raised.
 
         Raises:
-            PoolBusy: A migration or another exclusive command holds the pool.
+            PoolBusy: A migration or another exclusive command holds the pool, or a removal was interrupted.
             InvalidSpec: The spec is not usable.
             InputError: A line of `only` is no task of the plan.
             Drifted: Something drifted, and `on_drift` is `fail`.
@@ -331,6 +433,7 @@ class Pool:
         spec = self._read(cohort_id, inputs, refresh=refresh)
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
+            refuse_while_open(self.layout)
             plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
             plan = self._narrowed(plan, on_drift, only)
             adopt(self.layout, spec, plan, inputs, self.config.models)
@@ -351,7 +454,7 @@ class Pool:
         if plan.drift and on_drift == "fail":
             name = plan.cohort_id
             raise Drifted(
-                f"cohort {name!r}: {len(plan.drift)} names stand for something else than when texts were made",
+                f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
                 hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
             )
         return plan if only is None else restrict(plan, Path(only), self.config.salt)

@@ -306,7 +306,7 @@ class Renderer:
             prompt = self.render(context)
         except InvalidTemplate as error:
             said = error.problems[0].message if error.problems else error.message
-            if exact or "is undefined" in said or "has no attribute" in said:
+            if exact or any(one in said for one in ("is undefined", "has no attribute", "it never ends")):
                 raise
             return
         if not prompt.user:
@@ -318,8 +318,7 @@ class Renderer:
             text.encode()
         except Exception as error:  # noqa: BLE001 - whatever an expression of the template raises
             file, line = self._place(error, source)
-            known = ", ".join(sorted(context))
-            problem = Problem(f"{type(error).__name__}: {error}", file, line, f"known here: {known}")
+            problem = Problem(_said(error), file, line, f"known here: {', '.join(_known(context))}")
             raise InvalidTemplate(f"{source.file} cannot be rendered: 1 problem", problems=[problem]) from None
         return text
 
@@ -331,6 +330,25 @@ class Renderer:
             if frame.filename == source.file:
                 return source.file, source.line(frame.lineno or 1)
         return source.file, None
+
+
+def _said(error: Exception) -> str:
+    """Return what went wrong while a template was rendered, in a template author's words."""
+    if isinstance(error, jinja2.UndefinedError):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "it never ends: a template includes itself, directly or through another, or a macro calls itself"
+    return f"{type(error).__name__}: {error}"
+
+
+def _known(context: Mapping[str, Any]) -> list[str]:
+    """Return the names that a template can use; for a row and for concepts, what they have too."""
+    names = []
+    for name, value in sorted(context.items()):
+        inner = value[0] if isinstance(value, list) and value else value
+        keys = ", ".join(str(key) for key in inner) if isinstance(inner, dict) else ""
+        names.append(f"{name} ({'each: ' if inner is not value else ''}{keys})" if keys else name)
+    return names
 
 
 def _compiled(environment: ImmutableSandboxedEnvironment, source: _Source) -> jinja2.Template:

@@ -78,6 +78,10 @@ class RunReport:
     output_tokens: int = 0
     cost: float | None = None
     """What the calls cost, where their models have a price."""
+    priced_calls: int = 0
+    """Answered calls by models with a price."""
+    unpriced_calls: int = 0
+    """Answered calls by models without one."""
     attempts: dict[str, int] = field(default_factory=dict)
     """Reason to count, for output that was kept as an attempt."""
     failures: list[Failure] = field(default_factory=list)
@@ -274,7 +278,10 @@ def note_call(report: RunReport, input_tokens: int | None, output_tokens: int | 
     """Add an answered call to a run's report."""
     report.input_tokens += input_tokens or 0
     report.output_tokens += output_tokens or 0
-    if cost is not None:
+    if cost is None:
+        report.unpriced_calls += 1
+    else:
+        report.priced_calls += 1
         report.cost = (report.cost or 0.0) + cost
 
 

@@ -99,7 +99,8 @@ def read_spec(cohort_id: str, config: PoolConfig, inputs: Inputs, find_roots: Fi
     if not path.is_file():
         raise NotFound(
             f"no cohort is named {cohort_id!r}: {path} does not exist",
-            hint=nearest(cohort_id, known) or "write its cohort.yaml first; docs/cohorts.md shows one",
+            hint=(cohort_id not in known and nearest(cohort_id, known))
+            or "write its cohort.yaml first; docs/formats.md shows one",
         )
     check_spelling(cohort_id, known, "cohorts")
     return parse_spec(cohort_id, read_text(path, layout.root), str(path), config, inputs, find_roots)
@@ -218,7 +219,7 @@ class _SpecReader:
                 self.problems.add(
                     f"stage {stage.name!r}: the axis {axis!r} is missing",
                     table.line,
-                    f"for instance `{axis}: all`",
+                    f"for instance `{axis}: {'[level, …]' if self._known(stage, signature_field) is None else 'all'}`",
                 )
                 continue
             node = table.entries[axis]
@@ -398,19 +399,21 @@ class _SpecReader:
         for key in ("concepts", "size", "level"):
             if key not in table.entries:
                 self.problems.add(f"{where}: the key {key!r} is missing", table.line)
+        before = len(self.problems.found)
         concepts = self._concepts(table, where)
         if size is None or level is None or not concepts:
             return None
         if size > len(concepts):
-            self.problems.add(f"{where}: size {size} of {len(concepts)} concepts gives no combo", table.line_of("size"))
+            if len(self.problems.found) == before:  # else some are unknown, which is told already
+                said = f"{where}: size {size} of {len(concepts)} concepts gives no combo"
+                self.problems.add(said, table.line_of("size"))
             return None
         count = comb(len(concepts), size)
         if count > MAX_TASKS:
             said = f"{where}: {count:,} combos; at most {MAX_TASKS:,} tasks are allowed"
             self.problems.add(said, table.line, "a smaller size, or fewer concepts")
             return None
-        for name in concepts:
-            self._has_level(name, level, table.line_of("level"))
+        self._have_level(concepts, level, table.line_of("level"))
         book = self.inputs.book
 
         @cache
@@ -424,11 +427,24 @@ class _SpecReader:
             made()  # so that what is wrong with them is told with the other problems
         return ComboAxis(count, made)
 
-    def _has_level(self, concept_id: str, level: str, line: int) -> None:
-        try:
-            self.inputs.concept(concept_id).at(level)
-        except InputError as error:
-            self._adopt(error, line)
+    def _have_level(self, concepts: Sequence[str], level: str, line: int) -> None:
+        """Note concepts that are not usable, and as one problem those that have no text of a level."""
+        lacking: list[str] = []
+        others: set[str] = set()
+        for name in concepts:
+            try:
+                levels = self.inputs.concept(name).levels
+            except InputError as error:
+                self._adopt(error, line)
+                continue
+            if level not in levels:
+                lacking.append(repr(name))
+                others.update(levels)
+        if lacking:
+            some = ", ".join(lacking[:5]) + (", …" if len(lacking) > 5 else "")
+            said = f"concept {some} has" if len(lacking) == 1 else f"{len(lacking)} concepts have"
+            more = "" if len(lacking) == 1 else f": {some}"
+            self.problems.add(f"{said} no text of level {level!r}{more}", line, nearest(level, others))
 
     def _concepts(self, table: Table, where: str) -> list[str]:
         node = table.entries.get("concepts")

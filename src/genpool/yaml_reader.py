@@ -153,7 +153,8 @@ class Problems:
         value = node.value() if isinstance(node, Scalar) else None
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
             typed = repr(node.text) if isinstance(node, Scalar) else "a list or mapping"
-            self.add(f"{what}: {key} is {typed}; it must be a whole number from {least}", node.line)
+            most = f" to {2**31 - 1}" if typed.strip("'").isdecimal() and len(typed) > 10 else ""
+            self.add(f"{what}: {key} is {typed}; it must be a whole number from {least}{most}", node.line)
             return None
         return value
 
@@ -206,9 +207,11 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
 
 
 def _yaml_hint(text: str, mark: yaml.Mark | None) -> str | None:
-    """Return what would be right where YAML reserves the character that a value begins with."""
+    """Return what would be right at a tab, or where YAML reserves the character that a value begins with."""
     lines = text.split("\n")
     rest = lines[mark.line][mark.column :] if mark and mark.line < len(lines) else ""
+    if mark and mark.line < len(lines) and (rest.startswith("\t") or lines[mark.line].lstrip(" ").startswith("\t")):
+        return "there is a tab: YAML is indented with spaces"
     return "put it in quotation marks: '@file:…'" if rest.startswith("@") else None
 
 

@@ -44,6 +44,14 @@ def files_of(root: Path) -> list[str]:
         ),
         ("templates/essay/narrative.j2", "draft.text", "drafts.text", ["narrative.j2:6", "'drafts' is undefined"]),
         ("templates/essay/narrative.j2", "{{ draft.text }}", "\n{% if %}", ["narrative.j2:7", "syntax error"]),
+        (
+            "templates/essay/narrative.j2",
+            "{{ draft.text }}",
+            '{% include "essay/narrative.j2" %}',
+            ["a template includes itself"],
+        ),
+        (SPEC, "size: 2", "size: 99999999999", ["it must be a whole number from 1 to 2147483647"]),
+        (SPEC, "  model: [smollm2-135m]", "\tmodel: [smollm2-135m]", ["there is a tab: YAML is indented with spaces"]),
     ],
 )
 def test_a_mistake_in_a_file_is_named_with_its_place(
@@ -64,6 +72,89 @@ def test_every_problem_of_a_spec_is_told_at_once(genpool: Type, root: Path) -> N
     rewrite(root / SPEC, "[baseline, rolling-thread]", "[baselin]")
     rewrite(root / SPEC, "replicates: 2", "replicats: 2")
     assert "2 problems" in genpool("plan", "demo").err
+
+
+def test_a_level_that_no_concept_has_is_one_problem(genpool: Type, root: Path) -> None:
+    rewrite(root / SPEC, "level: paragraph", "level: paragraf")
+    said = genpool("plan", "demo").err
+    assert ": 1 problem\n" in said
+    assert "3 concepts have no text of level 'paragraf': " in said
+    assert "did you mean 'paragraph'?" in said
+
+
+def test_too_few_concepts_are_not_told_where_unknown_ones_are(genpool: Type, root: Path) -> None:
+    rewrite(root / SPEC, "size: 2", "size: 3")
+    rewrite(root / SPEC, "economic-moat]", "economic-moats]")
+    said = genpool("plan", "demo").err
+    assert ": 1 problem\n" in said
+    assert "gives no combo" not in said
+
+
+def test_a_cohort_without_its_spec_is_not_offered_its_own_name(genpool: Type, root: Path) -> None:
+    (root / "cohorts/c1").mkdir()
+    said = genpool("plan", "c1").err
+    assert "did you mean" not in said
+    assert "docs/formats.md" in said
+
+
+def test_an_axis_of_ones_own_is_offered_levels_and_not_all(genpool: Type, root: Path) -> None:
+    with (root / "pool.yaml").open("a") as config:
+        config.write("pipeline: {draft: {prefix: d, axes: [template, model, tone]}}\n")
+    (root / SPEC).write_text(
+        "format: genpool.cohort/1\ndraft:\n  combo: {concepts: all, size: 2, level: paragraph}\n"
+        "  template: [baseline]\n  model: [smollm2-135m]\n"
+    )
+    said = genpool("plan", "demo").err
+    assert "the axis 'tone' is missing" in said
+    assert "for instance `tone: [level, …]`" in said
+
+
+def test_an_attribute_that_is_not_there_is_told_with_those_that_are(genpool: Type, root: Path) -> None:
+    (root / "templates/draft/baseline.j2").write_text("{{ concepts[0].title }}\n")
+    said = genpool("plan", "demo").err
+    assert "UndefinedError" not in said
+    assert "has no attribute 'title'" in said
+    assert "concepts (each: id, name, text)" in said
+
+
+def test_what_a_row_has_is_told(genpool: Type, root: Path) -> None:
+    (root / "rows.csv").write_text("id,topic\none,tea\n")
+    (root / "templates/draft/baseline.j2").write_text("{{ row.title }}\n")
+    rewrite(
+        root / SPEC,
+        "{concepts: [mind-wandering, data-flywheel, economic-moat], size: 2, level: paragraph}",
+        "{rows: rows.csv}",
+    )
+    rewrite(root / SPEC, "[baseline, rolling-thread]", "[baseline]")
+    assert "row (id, topic)" in genpool("plan", "demo").err
+    (root / "rows.csv").write_text("name,topic\none,tea\n")
+    said = genpool("plan", "demo").err
+    assert "rows.csv:1: the header has no column `id` (it has name, topic)" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not JSON"),
+        ('{"combo_id": "x", "kind": "concepts", "concepts": ["a"]}', "it has no 'level'"),
+        ("[1]", "its values are of the wrong kind"),
+        ('{"combo_id": "x", "concepts": 1, "level": "a"}', "its values are of the wrong kind"),
+    ],
+)
+def test_a_damaged_line_of_combos_is_told_in_words(genpool: Type, root: Path, line: str, said: str) -> None:
+    (root / "combos.jsonl").write_text(line + "\n")
+    typed = genpool("plan", "demo")
+    assert f"combos.jsonl:1: not a combo ({said}" in typed.err
+    assert "Error" not in typed.err
+
+
+@pytest.mark.parametrize("inner", ["", "/inside"])
+def test_init_on_a_file_names_no_temporary_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], inner: str) -> None:
+    (tmp_path / "file").write_text("x")
+    assert main(["init", f"{tmp_path}/file{inner}"]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/file is a file; nothing was changed" in said
+    assert ".genpool-init" not in said
 
 
 def test_not_a_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ def test_some_of_what_is_missing_is_made_and_the_rest_is_left(genpool: Type, roo
     made = {name: stage["made"] for name, stage in ran.json["stages"].items()}
     assert made == {"draft": 1, "essay": 1, "evaluation": 2}
     assert ran.json["stages"]["evaluation"]["left"] == len(missing) - 2
-    assert "genpool run demo makes them" in genpool("run", "demo", "-q", "--only", str(root / "some.jsonl")).out
+    assert " run demo makes them" in genpool("run", "demo", "-q", "--only", str(root / "some.jsonl")).out
     assert genpool("run", "demo", "-q").code == 0
 
 

@@ -206,10 +206,10 @@ def test_status_counts_own_reused_and_missing(genpool: Type, root: Path) -> None
     assert "complete" in genpool("status").out
 
 
-def test_status_of_a_cohort_that_was_never_run_says_what_to_do(genpool: Type) -> None:
+def test_status_of_a_cohort_that_was_never_run_says_what_to_do(genpool: Type, root: Path) -> None:
     said = genpool("status", "demo")
     assert said.code == 1
-    assert "`genpool run demo`" in said.err
+    assert f"`genpool --pool {root} run demo`" in said.err
 
 
 def test_ls_lists_members_with_their_choices(genpool: Type) -> None:

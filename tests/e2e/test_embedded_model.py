@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.errors import CallFailed, ModelUnavailable
-from genpool.llm.client import Request
+from genpool.llm.client import Request, parameters_sent
 from genpool.llm.embedded import EmbeddedModel
 from genpool.llm.weights import KNOWN, check, locate, pull
 from genpool.parsers import PARSERS
@@ -88,7 +88,8 @@ def test_a_small_judge_always_gives_a_score_that_the_parser_reads(weights: Path,
     constraint = PARSERS[parser].constraint
     assert constraint is not None
     prompt = Prompt("A castle with a moat is safe.\n\nHow new is this idea? Give a score from 0 to 9.")
-    requests = [Request(prompt, {"max_tokens": 300, "temperature": 1.2}, seed, constraint((0, 9))) for seed in range(6)]
+    sent = parameters_sent({"max_tokens": 300, "temperature": 1.2}, constraint((0, 9)), "grammar")
+    requests = [Request(prompt, sent, seed) for seed in range(6)]
     for text in ask(weights, *requests):
         assert PARSERS[parser].parse(text, (0, 9)).score is not None
 

@@ -297,7 +297,7 @@ def test_rows_of_jsonl_are_read_by_id(pool: WrittenPool) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("topic\ntea\n", "data.csv:2: id None is missing (the column `id`)"),
+        ("topic\ntea\n", "data.csv:1: the header has no column `id` (it has topic)"),
         ("id,topic\nr1,a\n,b\n", "data.csv:3: id '' is empty"),
         ("id,topic\nr1,a\n r2,b\n", "data.csv:3: id ' r2' has white space at an end"),
         ("id,topic\nr1,a\nr2,b\nr1,c\n", "data.csv:4: id 'r1' is given twice"),

@@ -224,7 +224,7 @@ def test_an_entry_is_read_as_its_type(method: str, typed: str, value: object) ->
         ("whole_number", "1e3", "here: a is '1e3'; it must be a whole number from 1"),
         ("whole_number", "true", "here: a is 'true'; it must be a whole number from 1"),
         ("whole_number", "'2'", "here: a is '2'; it must be a whole number from 1"),
-        ("whole_number", "2147483648", "here: a is '2147483648'; it must be a whole number from 1"),
+        ("whole_number", "2147483648", "here: a is '2147483648'; it must be a whole number from 1 to 2147483647"),
         ("whole_number", "[2]", "here: a is a list or mapping; it must be a whole number from 1"),
         ("whole_number", "", "here: a is ''; it must be a whole number from 1"),
         ("number", "-0.1", "here: a must be a number of 0 or more"),

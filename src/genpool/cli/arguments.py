@@ -1,9 +1,10 @@
-"""Arguments that several verbs share."""
+"""What several verbs share of the command line: arguments as typed, and commands to type next."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,15 +12,58 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+_TOLD: Final = re.compile(r"`genpool (?!init\b|models pull\b|--)")
+"""A command in a hint that would be typed at a pool."""
 
 
 def typed_fields(typed: Iterable[str]) -> dict[str, str | int]:
     """Return the fields of a signature as typed, FIELD=VALUE each; a replicate that is a number is one."""
-    return dict(_field(one) for one in typed)
+    fields: dict[str, str | int] = {}
+    for name, value in map(_field, typed):
+        if name in fields:
+            raise usage(f"the field {name!r} is given twice")
+        fields[name] = value
+    return fields
 
 
 def _field(typed: str) -> tuple[str, str | int]:
     name, equals, value = typed.partition("=")
     if not equals:
-        raise click.UsageError(f"{typed!r} is not FIELD=VALUE", click.get_current_context())
+        raise usage(f"{typed!r} is not FIELD=VALUE")
     return name, int(value) if name == "replicate" and _WHOLE.fullmatch(value) and len(value) < 20 else value
+
+
+def refuse_together(**given: object) -> None:
+    """Refuse options that exclude each other.
+
+    Args:
+        given: Option name to whether, or with what, it was given.
+
+    Raises:
+        click.UsageError: More than one was.
+    """
+    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise usage(f"{' and '.join(chosen)} exclude each other")
+
+
+def usage(message: str) -> click.UsageError:
+    """Return the error for a command line that is wrong in itself."""
+    return click.UsageError(message, click.get_current_context())
+
+
+def command_line(*words: str) -> str:
+    """Return a command to type next, for the same pool as the one that is running."""
+    return shlex.join(["genpool", *_pool_words(), *words])
+
+
+def for_this_pool(hint: str | None, root: str | None) -> str | None:
+    """Return a hint whose commands are for the pool that `--pool` named."""
+    if hint is None or root is None:
+        return hint
+    return _TOLD.sub(lambda _: f"`genpool --pool {shlex.quote(root)} ", hint)
+
+
+def _pool_words() -> list[str]:
+    context = click.get_current_context(silent=True)
+    return ["--pool", context.obj] if context is not None and context.obj else []

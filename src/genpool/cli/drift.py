@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from genpool.planner import Drift
+    from genpool.removal import Removal
 
 _WORDS = {"template": "template", "model": "model", "combo": "inputs of combo", "parent": "text of parent"}
 
 
 @click.group("drift")
 def command() -> None:
-    """Show and accept what names stand for now, against then."""
+    """Show, accept or make anew what names stand for now, against then."""
 
 
 @command.command("show")
@@ -59,18 +60,72 @@ def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
     from genpool.cli.output import many, shown
     from genpool.pool import Pool
 
-    chosen = None
-    if names:
-        pairs = [name.partition("=") for name in names]
-        if any(kind not in _WORDS or not value for kind, _, value in pairs):
-            raise click.UsageError(
-                f"a name is KIND=NAME with a kind of {', '.join(_WORDS)}", click.get_current_context()
-            )
-        chosen = [(kind, value) for kind, _, value in pairs]
-    accepted = Pool.find(root).accept_drift(cohort, chosen)
+    accepted = Pool.find(root).accept_drift(cohort, _chosen(names))
     print(f"accepted {many(len(accepted), 'change')}" if accepted else "nothing of that drifted")
     for one in accepted:
         print(f"  {_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')}")
+
+
+@command.command("regenerate")
+@click.argument("cohort")
+@click.argument("names", nargs=-1, metavar="[KIND=NAME]...")
+@click.option("--yes", is_flag=True, help="Do it; else only say what would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
+    """Move what drifted to the trash, so that a run makes it anew.
+
+    With it goes everything that descends from it, whatever cohorts that is in: these are counted first. Without
+    names everything that drifted under COHORT goes, else only that (see `genpool drift accept`). `genpool trash
+    undo` takes it back.
+    """
+    from genpool.cli.output import many, print_json, shown
+    from genpool.cli.purge import print_trashed, removal_document
+    from genpool.pool import Pool
+
+    pool, chosen = Pool.find(root), _chosen(names)
+    trashed = None
+    if yes:
+        drift, removal, trashed = pool.regenerate(cohort, chosen)
+    else:
+        drift, removal = pool.plan_regeneration(cohort, chosen)
+    if as_json:
+        print_json({**removal_document(removal, trashed), "drift": [document(one) for one in drift]})
+        return
+    if not drift:
+        print("nothing drifted" if chosen is None else "nothing of that drifted")
+        return
+    for one in drift:
+        print(f"{_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')} drifted")
+    _print_by_cohort(removal)
+    print_trashed(removal, trashed, f"genpool drift regenerate {' '.join([cohort, *names])} --yes")
+    if trashed is not None:
+        print(f"make them anew: genpool run {cohort}")
+
+
+def _chosen(names: tuple[str, ...]) -> list[tuple[str, str]] | None:
+    """Return the kinds and names that were typed, or None for everything."""
+    if not names:
+        return None
+    pairs = [name.partition("=") for name in names]
+    if any(kind not in _WORDS or not value for kind, _, value in pairs):
+        raise click.UsageError(f"a name is KIND=NAME with a kind of {', '.join(_WORDS)}", click.get_current_context())
+    return [(kind, value) for kind, _, value in pairs]
+
+
+def _print_by_cohort(removal: Removal) -> None:
+    """Print how many members of each cohort go, by stage; one generation may be a member of several."""
+    from genpool.cli.output import print_table
+
+    stages = list(dict.fromkeys(stage for stage, _ in reversed(removal.goes)))
+    rows: list[list[object]] = [
+        [name or "(no cohort)", *(counts.get(stage, 0) for stage in stages)]
+        for name, counts in removal.by_cohort.items()
+    ]
+    rows.append(["generations", *(sum(one == stage for one, _ in removal.goes) for stage in stages)])
+    print()
+    print_table(["members of", *stages], rows, right=stages)
+    print()
 
 
 def document(one: Drift) -> dict[str, object]:
@@ -80,6 +135,7 @@ def document(one: Drift) -> dict[str, object]:
 
 def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     """Warn of drift in a line a name."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.output import many, shown
 
     for one in drift[:10]:
@@ -88,4 +144,4 @@ def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     if len(drift) > 10:
         print(f"drift: {len(drift) - 10} more")
     if drift:
-        print(f"       genpool drift show {cohort}")
+        print(f"       {command_line('drift', 'show', cohort)}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from genpool.cli.main import give_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +21,42 @@ _LINE_SECONDS: Final = 5.0
 
 @contextmanager
 def watched(*, quiet: bool) -> Iterator[Watcher]:
-    """Yield what watches a run; the terminal is as before when it ends."""
+    """Yield what watches a run; the terminal is as before when it ends.
+
+    A run goes on to its end when its progress cannot be written any more: nobody looks, and nothing is told.
+    """
     if quiet:
         yield lambda _: None
-    elif sys.stderr.isatty():
-        with _Bars() as bars:
-            yield bars.show
-    else:
-        yield _Lines().show
+        return
+    shows = _Bars() if sys.stderr.isatty() else _Lines()
+    with suppress(OSError):
+        shows.start()
+    looking = True
+
+    def show(report: RunReport) -> None:
+        nonlocal looking
+        if looking:
+            try:
+                shows.show(report)
+            except OSError:
+                looking = False
+
+    try:
+        yield show
+    finally:
+        with suppress(OSError):
+            shows.stop()
+        with suppress(OSError):
+            print(file=sys.stderr, flush=True)
+        _leave_if_broken()
+
+
+def _leave_if_broken() -> None:
+    """Let standard error lead nowhere where it cannot be written: the interpreter would complain at its end."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        give_up(sys.stderr)
 
 
 class _Bars:
@@ -49,11 +79,12 @@ class _Bars:
         self._last: TaskID | None = None
         self._pace = _Pace()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Take over the lines below the cursor."""
         self._progress.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Leave the last state on the terminal."""
         self._progress.stop()
 
     def show(self, report: RunReport) -> None:
@@ -84,6 +115,12 @@ class _Lines:
         self._pace = _Pace()
         self._next = 0.0
 
+    def start(self) -> None:
+        """Do nothing yet."""
+
+    def stop(self) -> None:
+        """Do nothing more."""
+
     def show(self, report: RunReport) -> None:
         """Print where a run is, if it is time to."""
         done = sum(tally.made + tally.reused for tally in report.stages.values())
@@ -110,8 +147,9 @@ class _Pace:
         tried = sum(tally.made + tally.failed + tally.exhausted for tally in tallies)
         left = sum(tally.left for tally in tallies)
         parts = [f"{report.output_tokens:,} tokens written"]
-        if report.attempts:
-            parts.append(f"{sum(report.attempts.values())} not acceptable")
+        unacceptable = sum(report.attempts.values()) - report.attempts.get("bought_twice", 0)
+        if unacceptable:
+            parts.append(f"{unacceptable} not acceptable")
         if report.failures:
             parts.append(f"{len(report.failures)} failed")
         if tried and left and not report.interrupted:

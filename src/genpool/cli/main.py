@@ -1,15 +1,17 @@
 """The command `genpool`: which verbs there are, and the boundary at which every error becomes a message.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted. A verb's module is imported when
-the verb is called, so that `--help` stays quick.
+Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted; docs/cli.md says where the line is between 1 and 2.
+A verb's module is imported when the verb is called, so that `--help` stays quick.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -17,7 +19,7 @@ from genpool import __version__
 from genpool.errors import GenpoolError, InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VERBS: Final = {
     "init": "Make a new pool.",
@@ -25,17 +27,30 @@ VERBS: Final = {
     "plan": "Say what a run would make, without making it.",
     "why": "Say why a task is reused or to be made.",
     "run": "Make what a cohort lacks.",
-    "drift": "Show and accept what names stand for now, against then.",
+    "drift": "Show, accept or make anew what names stand for now, against then.",
     "status": "Say how cohorts stand.",
     "missing": "List what a cohort lacks, as data that a run accepts.",
     "fill-gaps": "Print the spec that makes levels of an axis comparable.",
     "ls": "List cohorts, or the generations of one.",
     "show": "Show one generation: its texts and what led to them.",
+    "purge": "Move a cohort, and what only it reaches, to the trash.",
+    "trash": "List what was removed, and take it back.",
     "models": "List models, and fetch the weights of embedded ones.",
 }
 """Every verb and its first line of help, in the order in which a newcomer needs them."""
 
 INTERRUPTED: Final = 130
+
+_UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""What standard output fails with; the same from a file of the pool comes as a `StorageFailed`."""
+
+
+class _ReaderLeft(Exception):
+    """Whoever read standard output has left; click would make an exit code of its own of a broken pipe."""
+
+
+class _OutputLost(GenpoolError):
+    """Standard output cannot be written, so that this is told on standard error."""
 
 
 class Verbs(click.Group):
@@ -52,6 +67,18 @@ class Verbs(click.Group):
             raise click.UsageError(f"no command is named {cmd_name!r}; {nearest(cmd_name, VERBS)}", ctx)
         command: click.Command = importlib.import_module(f"genpool.cli.{cmd_name.replace('-', '_')}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the verb; the commands in its error's hint are for the same pool."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderLeft from None
+        except GenpoolError as error:
+            from genpool.cli.arguments import for_this_pool
+
+            error.hint = for_this_pool(error.hint, ctx.obj)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs without importing them."""
@@ -79,11 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Never a traceback: see `GENPOOL_TRACEBACK`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = cli.main(args=words, prog_name="genpool", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _leave_pipe()
-        return 0
+        return _carried_out(words)
+    except click.exceptions.NoArgsIsHelpError as bare:
+        bare.show()
+        return bare.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -93,12 +119,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("GENPOOL_TRACEBACK"):
             raise
         return _tell(error, as_json="--json" in words)
+
+
+def _carried_out(words: list[str]) -> int:
+    """Run the command line; tell what standard output refuses from what the pool's files refuse."""
+    try:
+        code = cli.main(args=words, prog_name="genpool", standalone_mode=False)
+        sys.stdout.flush()
+    except _ReaderLeft:
+        give_up(sys.stdout)
+        return 0
+    except BrokenPipeError:
+        give_up(sys.stdout)
+        return 0
+    except OSError as error:
+        if isinstance(error, GenpoolError) or error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        give_up(sys.stdout)
+        raise _OutputLost(f"standard output cannot be written: {error.strerror}") from None
     return code if isinstance(code, int) else 0
 
 
-def _leave_pipe() -> None:
-    """Give up writing: whoever read our output has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def give_up(stream: TextIO) -> None:
+    """Let a stream lead nowhere: whoever read it has left, or it cannot be written."""
+    with suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Go on, silently, where whoever reads standard output leaves while something is printed."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up(sys.stdout)
 
 
 def _tell(error: Exception, *, as_json: bool) -> int:
@@ -112,12 +169,14 @@ def _tell(error: Exception, *, as_json: bool) -> int:
             f"{type(error).__name__}: {error}",
             hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
         )
-    if as_json:
-        import json
+    with suppress(OSError):  # nobody is there to be told
+        if as_json and not isinstance(error, _OutputLost):
+            from genpool.cli.output import print_json
 
-        print(json.dumps({"error": ours.as_json()}, indent=2, ensure_ascii=False))
-        return ours.exit_code
-    _print_error(ours)
+            print_json({"error": ours.as_json()})
+            sys.stdout.flush()
+        else:
+            _print_error(ours)
     return ours.exit_code
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 
@@ -17,13 +15,11 @@ def command(root: str | None, cohort: str, *, stage: str | None) -> None:
     One JSON object a line: stage, gen_id and the signature of every member of COHORT that has no generation.
     `genpool run COHORT --only FILE` makes the tasks of such lines, and what these start from.
     """
-    import orjson
-
+    from genpool.cli.output import print_json_line
     from genpool.pool import Pool
 
     pool = Pool.find(root)
     if stage is not None:
         pool.config.pipeline[stage]
     for one in pool.scope(cohort).missing(stage):
-        line = {"stage": one.stage.name, **one.as_dict(), "gen_id": pool.gen_id(one)}
-        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
+        print_json_line({"stage": one.stage.name, **one.as_dict(), "gen_id": pool.gen_id(one)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def _ready(entry: ModelEntry, root: Path) -> str:
         if entry.client == "embedded":
             from genpool.llm.weights import locate
 
+            if find_spec("xllamacpp") is None:
+                return "no: install genpool with its extra `embedded`, for instance pip install '.[embedded]'"
             locate(entry.model, root)
         elif entry.client == "openai":
             from genpool.llm.openai_compatible import find_key

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 _KEPT = "\n\t"
 _FIRST_PICTURE = 0x2400  # Unicode Control Pictures: a visible sign for each of U+0000..U+001F
+_GAP: Final = "   "
+_MANY_ROWS: Final = 1000
+"""More rows than this are never folded to the terminal's width: that takes half a millisecond a row."""
 
 
 def shown(text: str) -> str:
@@ -39,38 +43,121 @@ def _picture(char: str) -> str:
     return chr(_FIRST_PICTURE + code) if code < 0x20 else f"\\u{code:04x}"
 
 
+def one_line(value: object) -> str:
+    """Return a value as it is shown within a line: newlines and tabs are made visible too."""
+    text = shown(str(value))
+    return text if text.isprintable() else "".join(_picture(char) if char in _KEPT else char for char in text)
+
+
 def print_json(value: object) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+    """Print one JSON document; on a terminal, what it would act on is escaped as JSON escapes it."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    sys.stdout.write(_escaped(text) if sys.stdout.isatty() else text)
+
+
+def print_json_line(value: object) -> None:
+    """Print one JSON object as a line of its own."""
+    text = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE).decode()
+    sys.stdout.write(_escaped(text) if sys.stdout.isatty() else text)
+
+
+def _escaped(text: str) -> str:
+    """Return a JSON text with the characters that a terminal acts on as escapes; it stays the same document."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(f"\\u{ord(char):04x}" if char != "\n" and _acts(char) else char for char in text)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for tables; it wraps at the terminal's width, or not at all where there is none."""
+    """Return a console for what fits itself to the terminal; without colours and bold where NO_COLOR is set."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
-    if not made.is_terminal:
-        made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=160)
-    return made
+    colours = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, color_system=colours)  # type: ignore[arg-type]  # a Literal
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print a plain table.
+def print_text(text: str) -> None:
+    """Print a foreign text for a person; on a terminal it is wrapped at words."""
+    if not sys.stdout.isatty():
+        print(shown(text))
+        return
+    from rich.text import Text
+
+    console().print(Text(shown(text)))
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is, or None where it is none."""
+    if not sys.stdout.isatty():
+        return None
+    return console().width
+
+
+def table_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Return how many columns of a terminal a table takes where nothing is folded."""
+    return sum(_widths(columns, [[cell(value) for value in row] for row in rows])) + len(_GAP) * (len(columns) - 1)
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> None:
+    """Print a plain table: folded where a terminal is narrower, in lines as wide as they need to be elsewhere.
 
     Args:
         columns: The headings.
         rows: The cells; numbers are grouped by thousands, foreign text is made harmless.
         right: Headings whose column is aligned to the right.
+        whole: Headings whose column is never folded.
     """
+    cells = [[cell(value) for value in row] for row in rows]
+    widths = _widths(columns, cells)
+    terminal = terminal_width()
+    if terminal is not None and len(rows) <= _MANY_ROWS and sum(widths) + len(_GAP) * (len(columns) - 1) > terminal:
+        _print_folded(columns, cells, right, whole)
+        return
+    bold = terminal is not None and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    head = _line(columns, columns, widths, right)
+    print(f"\033[1m{head}\033[0m" if bold else head)
+    print("─" * (sum(widths) + len(_GAP) * (len(columns) - 1)))
+    for row in cells:
+        print(_line(row, columns, widths, right))
+
+
+def _print_folded(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str], whole: Sequence[str]
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in right)
-    for row in rows:
-        made.add_row(*(cell(value) for value in row))
+        fixed = name in right or name in whole
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=fixed)
+    for row in cells:
+        made.add_row(*row)
     console().print(made)
+
+
+def _line(row: Sequence[str], columns: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
+    """Return one line of a table, without blanks at its end."""
+    parts = []
+    for text, name, width in zip(row, columns, widths, strict=True):
+        blanks = " " * (width - _width(text))
+        parts.append(blanks + text if name in right else text + blanks)
+    return _GAP.join(parts).rstrip()
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(_width(text) for text in (name, *(row[at] for row in cells))) for at, name in enumerate(columns)]
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def print_counts(rows: Mapping[str, Mapping[str, int]], always: Sequence[str]) -> None:
@@ -97,7 +184,7 @@ def cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.2f}"
-    return shown(str(value))
+    return one_line(value)
 
 
 def many(count: int, word: str) -> str:

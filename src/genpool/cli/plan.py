@@ -23,10 +23,16 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
     """Say what a run would make, without making it.
 
     Reads the spec of COHORT, the templates and what exists. Calls no model and writes nothing.
+
+    The state of a task (--tasks): reuse, it exists; mint, it is to be made; incomplete, it is to be made and
+    something unfinished is in its place; exhausted, its attempts reached the model's limit; blocked, one above it
+    is exhausted or unusable; unusable, what is in its place is damaged.
     """
+    from genpool.cli.arguments import refuse_together
     from genpool.cli.output import print_json
     from genpool.pool import Pool
 
+    refuse_together(tasks=tasks, json=as_json)
     pool = Pool.find(root)
     plan = pool.plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
     if tasks:
@@ -34,7 +40,7 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
     elif as_json:
         print_json(plan_document(pool, plan))
     else:
-        print_plan(pool, plan)
+        print_plan(pool, plan, retry_exhausted=retry_exhausted)
 
 
 def stage_row(plan: Plan, stage: StagePlan) -> dict[str, int]:
@@ -82,31 +88,35 @@ def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     }
 
 
-def print_plan(pool: Pool, plan: Plan) -> None:
-    """Print a plan's counts as a table, and in a sentence what they mean."""
+def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None:
+    """Print a plan's counts as a table, and in a sentence what they mean and what to type next."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.drift import print_drift
-    from genpool.cli.output import many, print_counts, shown
+    from genpool.cli.output import many, one_line, print_counts, shown
 
     rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
-    print(f"cohort {plan.cohort_id}\n")
+    print(f"cohort {one_line(plan.cohort_id)}\n")
     print_counts(rows, ("wanted", "reused", "to make", "calls"))
     print()
     for note in plan.notes:
-        print(f"note: {note}")
+        print(f"note: {shown(note)}")
     print_drift(plan.cohort_id, plan.drift)
     for stage in plan.stages:
         for said in stage.problems.values():
             print(f"unusable: {shown(said)}")
-    calls = sum(row["calls"] for row in rows.values())
+    again = command_line("run", plan.cohort_id)
     if plan.to_make:
         print_estimate(pool.estimate(plan))
-        print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: genpool run {plan.cohort_id}")
-    elif plan.missing:
-        print(
-            f"nothing can be made: {many(plan.missing, 'task')} exhausted or below one that is; "
-            "--retry-exhausted tries again"
-        )
-    else:
+        calls = sum(row["calls"] for row in rows.values())
+        exactly = f"{again} --retry-exhausted" if retry_exhausted else again
+        print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: {exactly}")
+    left = plan.missing - plan.to_make
+    exhausted = sum(row["exhausted"] for row in rows.values())
+    if exhausted:
+        print(f"{many(left, 'task')} exhausted or below one that is; to try again: {again} --retry-exhausted")
+    elif left:
+        print(f"{many(left, 'task')} cannot be made: unusable, or below one that is")
+    elif not plan.missing:
         print("everything exists: a run would make 0 calls")
 
 
@@ -129,15 +139,14 @@ def print_estimate(expected: Estimate) -> None:
 
 def print_tasks(plan: Plan) -> None:
     """Print every task of a plan, one JSON object a line."""
-    import sys
-
-    import orjson
+    from genpool.cli.output import print_json_line
 
     for task in plan.tasks():
-        line = {
-            "state": task.state.name.lower(),
-            "stage": task.stage.name,
-            "gen_id": task.gen_id,
-            **task.signature.as_dict(),
-        }
-        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
+        print_json_line(
+            {
+                "state": task.state.name.lower(),
+                "stage": task.stage.name,
+                "gen_id": task.gen_id,
+                **task.signature.as_dict(),
+            }
+        )

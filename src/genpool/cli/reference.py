@@ -10,9 +10,23 @@ _HEAD = """# The command line
 
 Written by `make docs` from the commands themselves; a test keeps it true.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted. Errors go to standard error as `error:` and
-`hint:` lines; with `--json` they come as a document `{"error": {"kind", "message", "hint"}}` on standard output.
-Colours are left out when `NO_COLOR` is set. `GENPOOL_POOL` names the pool, `GENPOOL_MODELS` the folder of weights.
+Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted.
+
+- 2 is a command line that is wrong whatever the pool holds: an unknown command or option, a word missing, options that
+  exclude each other.
+- 1 is everything that is wrong with what it names: no such pool, cohort, stage or id, a spec that is not usable, a
+  damaged file, a disk that refuses. `ls` and `status` end with 1 where they can read some cohorts and not others.
+- Whoever reads the output may leave (`| head`): nothing is said, a run goes on, and its exit code is what it came to.
+
+Errors go to standard error as `error:` and `hint:` lines; with `--json` they come as a document
+`{"error": {"kind", "message", "hint"}}` on standard output.
+
+| environment variable | |
+|---|---|
+| `GENPOOL_POOL` | the pool, where `--pool` does not name one |
+| `GENPOOL_MODELS` | the folder of weights |
+| `GENPOOL_TRACEBACK` | set to anything: an error is raised with its traceback, for a report of a defect |
+| `NO_COLOR` | set to anything: no colours and no bold |
 """
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED
+from genpool.cli.main import INTERRUPTED, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -50,9 +51,11 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     with watched(quiet=quiet or as_json) as watch:
         report = _carried_out(pool, cohort, watch, **options)
     if as_json:
-        print_json(run_document(report))
+        with reader_may_leave():
+            print_json(run_document(report))
     else:
-        print_report(pool, report)
+        with reader_may_leave():
+            print_report(pool, report)
     return _exit_code(report)
 
 
@@ -64,9 +67,9 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
         loop = asyncio.get_running_loop()
 
         def started(runner: Runner) -> None:
-            watch(runner.report)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, _interrupt, runner)
+            watch(runner.report)
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
@@ -77,12 +80,12 @@ def _interrupt(runner: Runner) -> None:
     """Let running calls finish at the first signal; give them up at the second."""
     if not runner.report.interrupted:
         runner.drain()
-        print(
-            "\nstopping when the running calls have finished; Ctrl-C again gives them up", file=sys.stderr, flush=True
-        )
+        said = "stopping when the running calls have finished; Ctrl-C again gives them up"
     else:
-        print("\ngiving the running calls up", file=sys.stderr, flush=True)
         runner.abort()
+        said = "giving the running calls up"
+    with suppress(OSError):  # nobody looks any more
+        print(f"\n{said}", file=sys.stderr, flush=True)
 
 
 def _exit_code(report: RunReport) -> int:
@@ -110,6 +113,8 @@ def run_document(report: RunReport) -> dict[str, Any]:
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
         "cost": report.cost,
+        "priced_calls": report.priced_calls,
+        "unpriced_calls": report.unpriced_calls,
         "attempts": report.attempts,
         "failures": [asdict(failure) for failure in report.failures],
         "notes": list(report.notes),
@@ -120,14 +125,13 @@ def run_document(report: RunReport) -> dict[str, Any]:
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
     from genpool.cli.drift import print_drift
-    from genpool.cli.output import many, print_counts, shown
+    from genpool.cli.output import many, one_line, print_counts, shown
 
     names = ("wanted", "reused", "made", "failed", "exhausted", "blocked", "left")
     rows = {stage: {name: getattr(tally, name) for name in names} for stage, tally in report.stages.items()}
-    print(f"\ncohort {report.cohort_id}\n")
+    print(f"cohort {one_line(report.cohort_id)}\n")
     print_counts(rows, ("wanted", "reused", "made"))
-    cost = "" if report.cost is None else f", cost {report.cost:.4f}"
-    used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{cost})" if report.calls else ""
+    used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{_cost(report)})" if report.calls else ""
     nothing = ": everything existed already" if report.complete and not report.made else ""
     print(f"\n{many(report.calls, 'call')}{used}{nothing}")
     for note in report.notes:
@@ -139,13 +143,31 @@ def print_report(pool: Pool, report: RunReport) -> None:
     _print_next(report)
 
 
+def _cost(report: RunReport) -> str:
+    """Return what the calls cost in words, and how many of them have no price."""
+    from genpool.cli.output import many
+
+    if report.cost is None:
+        return ""
+    if not report.unpriced_calls:
+        return f", cost {report.cost:.4f}"
+    without = f"{many(report.unpriced_calls, 'call')} by models without a price"
+    return f", cost {report.cost:.4f} for {many(report.priced_calls, 'call')}; {without}"
+
+
 def _print_troubles(report: RunReport) -> None:
     """Print what was kept as attempts, and why tasks failed, the same reason once."""
-    from genpool.cli.output import many, shown
+    from genpool.cli.arguments import for_this_pool
+    from genpool.cli.output import many, one_line, shown
 
-    if report.attempts:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.attempts.items()))
-        print(f"{many(sum(report.attempts.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
+    root = click.get_current_context().obj
+    unacceptable = {kind: count for kind, count in sorted(report.attempts.items()) if kind != "bought_twice"}
+    if unacceptable:
+        kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in unacceptable.items())
+        print(f"{many(sum(unacceptable.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
+    second = report.attempts.get("bought_twice", 0)
+    if second:
+        print(f"{many(second, 'answer')} came second: another run had made these; kept under attempts/")
     reasons: dict[str, list[str]] = {}
     for failure in report.failures:
         reasons.setdefault(failure.message, []).append(failure.gen_id)
@@ -155,11 +177,11 @@ def _print_troubles(report: RunReport) -> None:
             f"{many(len(gen_ids), 'task')} failed ({gen_ids[0]}{', …' if len(gen_ids) > 1 else ''}): {shown(message)}"
         )
         if hints[message]:
-            print(f"  hint: {shown(hints[message] or '')}")
+            print(f"  hint: {shown(for_this_pool(hints[message], root) or '')}")
     if report.stopped_by is not None:
         print(f"the run stopped: {shown(report.stopped_by.message)}")
         if report.stopped_by.hint:
-            print(f"  hint: {shown(report.stopped_by.hint)}")
+            print(f"  hint: {shown(for_this_pool(report.stopped_by.hint, root) or '')}")
 
 
 def _print_scores(pool: Pool, report: RunReport) -> None:
@@ -177,13 +199,17 @@ def _print_scores(pool: Pool, report: RunReport) -> None:
 
 def _print_next(report: RunReport) -> None:
     """Print how to go on."""
-    again = f"genpool run {report.cohort_id}"
+    from genpool.cli.arguments import command_line
+    from genpool.cli.output import many
+
+    again = command_line("run", report.cohort_id)
     if report.complete:
         return
     left = sum(tally.wanted - tally.reused - tally.made for tally in report.stages.values())
     exhausted = sum(tally.exhausted for tally in report.stages.values())
     if report.interrupted:
-        print(f"interrupted; {left} tasks are left: {again}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"interrupted; {many(left, 'task')} left: {again}", file=sys.stderr)
     elif exhausted:
         print(f"incomplete: {left} tasks lack a generation, {exhausted} of them exhausted; {again} --retry-exhausted")
     else:

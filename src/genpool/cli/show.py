@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genpool.errors import GenpoolError
     from genpool.pool import Pool
     from genpool.records import Record
     from genpool.stages import Stage
@@ -16,85 +19,161 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @click.argument("gen_id")
-@click.option("--prompt", "texts", flag_value="prompt", help="Print only the prompt that was sent.")
-@click.option("--raw", "texts", flag_value="raw", help="Print only the answer as the model gave it.")
-@click.option("--text", "texts", flag_value="parsed", help="Print only the text.")
+@click.option("--prompt", is_flag=True, help="Print only the prompt that was sent.")
+@click.option("--raw", is_flag=True, help="Print only the answer as the model gave it.")
+@click.option("--text", is_flag=True, help="Print only the text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: metadata, lineage and texts.")
 @click.pass_obj
-def command(root: str | None, gen_id: str, *, texts: str | None, as_json: bool) -> None:
+def command(root: str | None, gen_id: str, *, prompt: bool, raw: bool, text: bool, as_json: bool) -> None:
     """Show one generation: its texts and what led to them.
 
     GEN_ID is an id, or the beginning of one that no other shares. Control characters in a text are shown, not
     obeyed, when it goes to a terminal. A task that has no generation but kept attempts shows these.
     """
+    from genpool.cli.arguments import refuse_together
     from genpool.errors import NotFound
     from genpool.pool import Pool
 
+    refuse_together(prompt=prompt, raw=raw, text=text, json=as_json)
+    wanted = "prompt" if prompt else "raw" if raw else "parsed" if text else None
     pool = Pool.find(root)
     try:
         record = pool.find_generation(gen_id)
     except NotFound:
-        found = pool.find_attempts(gen_id)
-        if not found or texts or as_json:
+        found = None if _is_generation(pool, gen_id) else pool.find_attempts(gen_id)
+        if found is None:
             raise
-        _print_attempts(pool, *found)
+        _show_attempts(pool, *found, wanted=wanted, as_json=as_json)
         return
     if as_json:
         _print_json(pool, record)
-    elif texts:
-        _print_text(pool.store.text(record, texts))
+    elif wanted:
+        _print_text(_text(pool, record, wanted))
     else:
         _print(pool, record)
 
 
+def _is_generation(pool: Pool, gen_id: str) -> bool:
+    """Return whether the id of anything that is kept as a generation begins so."""
+    return any(one.startswith(gen_id) for stage in pool.config.pipeline for one in pool.store.listed(stage))
+
+
+def _text(pool: Pool, record: Record, name: str) -> str:
+    """Return one text of a generation.
+
+    Raises:
+        NotFound: It is a copy, which has neither prompt nor answer; or the file is gone.
+    """
+    from genpool.errors import NotFound
+    from genpool.records import MODE_COPY
+
+    if record.mode == MODE_COPY and name != "parsed":
+        what = {"prompt": "prompt", "raw": "answer of a model"}[name]
+        raise NotFound(
+            f"{record.gen_id} is a copy of {record.signature.source}; it has no {what}",
+            hint=f"`genpool show {record.signature.source} --{name}` shows that of what was copied",
+        )
+    return pool.store.text(record, name)
+
+
 def _print_text(text: str) -> None:
     """Print a text as it is into a file or pipe, harmless on a terminal."""
-    from genpool.cli.output import shown
+    from genpool.cli.output import print_text
 
-    sys.stdout.write(shown(text) if sys.stdout.isatty() else text)
+    if sys.stdout.isatty():
+        print_text(text)
+        return
+    sys.stdout.write(text)
     if not text.endswith("\n"):
         sys.stdout.write("\n")
 
 
 def _print_json(pool: Pool, record: Record) -> None:
     from genpool.cli.output import print_json
-    from genpool.scope import lineage
 
     names = [name for name in ("prompt", "raw", "parsed") if name in record.fingerprints]
-    above = [
-        {"stage": one.stage.name, "gen_id": one.gen_id, **one.signature.as_dict()}
-        for one in lineage(pool.config.pipeline, pool.store, record)
-    ]
+    above, problem = _lineage(pool, record)
     print_json(
         {
             "format": "genpool.show/1",
             "metadata": record.as_json(),
-            "lineage": above,
+            "lineage": [{"stage": one.stage.name, "gen_id": one.gen_id, **one.signature.as_dict()} for one in above],
             "texts": {name: pool.store.text(record, name) for name in names or ["parsed"]},
             "path": str(pool.layout.generation(record.stage.name, record.gen_id)),
         }
     )
+    _warn(problem)
+
+
+def _lineage(pool: Pool, record: Record) -> tuple[list[Record], GenpoolError | None]:
+    """Return the records above one, nearest first, as far as they can be read; and why no farther."""
+    from genpool.errors import GenpoolError
+    from genpool.stages import PARENT_FIELD
+
+    found: list[Record] = []
+    while record.stage.parent is not None:
+        try:
+            record = pool.store.record(pool.config.pipeline[record.stage.parent], str(record.signature[PARENT_FIELD]))
+        except GenpoolError as error:
+            return found, error
+        found.append(record)
+    return found, None
+
+
+def _warn(problem: GenpoolError | None) -> None:
+    from genpool.cli.output import shown
+
+    if problem is not None:
+        sys.stdout.flush()
+        print(f"warning: {shown(problem.message)}", file=sys.stderr)
 
 
 def _print(pool: Pool, record: Record) -> None:
-    """Print a generation for a person: facts, lineage, text."""
-    from genpool.cli.output import shown
-    from genpool.scope import lineage
+    """Print a generation for a person: facts, text, lineage."""
+    from genpool.cli.ls import combo_names
+    from genpool.cli.output import one_line, print_text
 
+    text = pool.store.text(record)
+    names = combo_names(pool)
     made = {"copy": "copied", "llm": "made by a model"}.get(record.mode, record.mode)
     print(f"{record.stage.name} {record.gen_id}")
-    print(f"{made} for cohort {record.origin_cohort_id}, {record.created_at}")
+    print(f"{one_line(made)} for cohort {one_line(record.origin_cohort_id)}, {one_line(record.created_at)}")
     for field, value in record.signature.as_dict().items():
-        print(f"  {field:<16}{shown(str(value))}")
+        print(f"  {one_line(field):<16}{one_line(_named(value, names))}")
     for line in _call_facts(record):
-        print(f"  {line}")
+        print(f"  {one_line(line)}")
     if record.score is not None:
         print(f"  {'score':<16}{record.score.value:g} (scale {record.score.min:g} to {record.score.max:g})")
-    above = lineage(pool.config.pipeline, pool.store, record)
-    for depth, one in enumerate(above):
-        print(f"{'  ' * depth}└ from {one.stage.name} {one.gen_id} ({_choices(one)})")
-    print(f"\n{shown(pool.store.text(record))}\n")
+    print()
+    print_text(text)
+    print()
+    problem = _print_lineage(pool, record, names)
     print(f"files: {pool.layout.generation(record.stage.name, record.gen_id)}")
+    _warn(problem)
+
+
+def _print_lineage(pool: Pool, record: Record, names: Mapping[str, str]) -> GenpoolError | None:
+    """Print what is above a generation, as far as it can be read; return why no farther."""
+    from genpool.cli.output import one_line
+    from genpool.errors import NotFound
+    from genpool.stages import ROOT_FIELD
+
+    above, problem = _lineage(pool, record)
+    for depth, one in enumerate(above):
+        values = [str(value) for value in one.signature.values[1:-1]]
+        combo = one.signature.get(ROOT_FIELD)
+        chosen = ", ".join([*([_named(combo, names)] if combo in names else []), *values])
+        print(f"{'  ' * depth}└ from {one.stage.name} {one.gen_id} ({one_line(chosen)})")
+    if problem is not None:
+        last = above[-1] if above else record
+        said = "not here" if isinstance(problem, NotFound) else "damaged"
+        print(f"{'  ' * len(above)}└ from {last.stage.parent} {one_line(last.signature.source)} ({said})")
+    return problem
+
+
+def _named(value: object, names: Mapping[str, str]) -> str:
+    """Return a field's value, with the concepts that it stands for where it is a combo's id."""
+    return f"{value} ({names[str(value)]})" if str(value) in names else str(value)
 
 
 def _call_facts(record: Record) -> list[str]:
@@ -111,17 +190,36 @@ def _call_facts(record: Record) -> list[str]:
     return facts
 
 
-def _choices(record: Record) -> str:
-    from genpool.cli.output import shown
+def _show_attempts(
+    pool: Pool, stage: Stage, gen_id: str, attempts: tuple[Attempt, ...], *, wanted: str | None, as_json: bool
+) -> None:
+    """Print the attempts at a task that has no generation.
 
-    return ", ".join(shown(str(value)) for value in record.signature.values[1:-1])
+    Raises:
+        NotFound: A text is wanted, and there is none.
+    """
+    from genpool.cli.output import many, one_line, print_json
+    from genpool.errors import NotFound
 
-
-def _print_attempts(pool: Pool, stage: Stage, gen_id: str, attempts: tuple[Attempt, ...]) -> None:
-    """Print the attempts at a task that has no generation."""
-    from genpool.cli.output import many
-
-    print(f"{stage.name} {gen_id}: not made; {many(len(attempts), 'attempt')} kept")
+    folder = pool.layout.attempts(stage.name, gen_id)
+    if as_json:
+        kept = [
+            {
+                "number": one.number,
+                "kind": one.reason.kind,
+                "message": one.reason.message,
+                "path": f"{folder}/{one.number}",
+            }
+            for one in attempts
+        ]
+        print_json(
+            {"format": "genpool.attempts/1", "stage": stage.name, "gen_id": gen_id, "made": False, "attempts": kept}
+        )
+        return
+    said = f"{gen_id} was not made; {many(len(attempts), 'attempt')} kept"
+    if wanted:
+        raise NotFound(f"{said} in {folder}", hint=f"`genpool show {gen_id}` says why, and --json lists them")
+    print(f"{stage.name} {said}")
     for one in attempts:
-        print(f"  {one.number}  {one.reason.kind}: {one.reason.message}")
-    print(f"files: {pool.layout.attempts(stage.name, gen_id)}")
+        print(f"  {one.number}  {one_line(one.reason.kind)}: {one_line(one.reason.message)}")
+    print(f"files: {folder}")

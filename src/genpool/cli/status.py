@@ -7,29 +7,46 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from genpool.errors import GenpoolError
     from genpool.pool import Pool
-    from genpool.scope import StageCounts
+    from genpool.scope import CohortScope, StageCounts
 
 
 @click.command("status")
 @click.argument("cohort", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def command(root: str | None, cohort: str | None, *, as_json: bool) -> None:
+def command(root: str | None, cohort: str | None, *, as_json: bool) -> int:
     """Say how cohorts stand.
 
     For COHORT, or for every cohort that was run: how many members its own runs made, how many are reused from
     other cohorts, and how many are missing. Answered from membership and store; the spec is not read.
+
+    Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.output import print_json
+    from genpool.errors import GenpoolError
     from genpool.pool import Pool
 
     pool = Pool.find(root)
-    counts = {name: pool.scope(name).counts() for name in _cohorts(pool, cohort)}
+    found: dict[str, tuple[CohortScope, dict[str, StageCounts]] | GenpoolError] = {}
+    for name in _cohorts(pool, cohort):
+        try:
+            scope = pool.scope(name)
+            found[name] = scope, scope.counts()
+        except GenpoolError as error:
+            if cohort is not None:
+                raise
+            found[name] = error
     if as_json:
-        print_json({"format": "genpool.status/1", "cohorts": {name: _document(one) for name, one in counts.items()}})
+        cohorts = {
+            name: {"error": one.as_json()} if isinstance(one, GenpoolError) else _document(one[1])
+            for name, one in found.items()
+        }
+        print_json({"format": "genpool.status/1", "cohorts": cohorts})
     else:
-        _print(pool, counts)
+        _print(pool, found)
+    return int(any(isinstance(one, GenpoolError) for one in found.values()))
 
 
 def _cohorts(pool: Pool, cohort: str | None) -> list[str]:
@@ -44,17 +61,37 @@ def _document(counts: dict[str, StageCounts]) -> dict[str, Any]:
     return {stage: asdict(one) for stage, one in counts.items()}
 
 
-def _print(pool: Pool, counts: dict[str, dict[str, StageCounts]]) -> None:
+def _print(pool: Pool, found: dict[str, tuple[CohortScope, dict[str, StageCounts]] | GenpoolError]) -> None:
+    from genpool.cli.output import one_line, shown
+    from genpool.errors import GenpoolError
+
+    if not found:
+        print(f"no cohort of {pool.root} was run yet: `genpool ls` lists them, `genpool plan <cohort>` plans one")
+    for cohort, one in found.items():
+        print(f"cohort {one_line(cohort)}\n")
+        if isinstance(one, GenpoolError):
+            print(f"unreadable: {shown(one.message)}\n")
+        else:
+            _print_cohort(*one)
+
+
+def _print_cohort(scope: CohortScope, stages: dict[str, StageCounts]) -> None:
+    """Print the counts of one cohort and what to type next."""
     from dataclasses import asdict
 
+    from genpool.cli.arguments import command_line
     from genpool.cli.output import many, print_counts, shown
 
-    if not counts:
-        print(f"no cohort of {pool.root} was run yet: `genpool ls` lists them, `genpool plan <cohort>` plans one")
-    for cohort, stages in counts.items():
-        print(f"cohort {cohort}\n")
-        print_counts({stage: asdict(one) for stage, one in stages.items()}, ("wanted", "own", "reused", "missing"))
-        for said in pool.scope(cohort).problems().values():
-            print(f"unusable: {shown(said)}")
-        missing = sum(one.missing for one in stages.values())
-        print(f"\n{many(missing, 'member')} missing: genpool run {cohort}\n" if missing else "\ncomplete\n")
+    print_counts({stage: asdict(one) for stage, one in stages.items()}, ("wanted", "own", "reused", "missing"))
+    for said in scope.problems().values():
+        print(f"unusable: {shown(said)}")
+    missing = sum(one.missing for one in stages.values())
+    unusable = sum(one.unusable for one in stages.values())
+    in_doubt = unusable or any(one.attempts for one in stages.values())
+    if missing and in_doubt:  # some may be exhausted or blocked: only a plan knows
+        plan = command_line("plan", scope.cohort_id)
+        print(f"\n{many(missing, 'member')} missing; what a run can make of them: {plan}\n")
+    elif missing:
+        print(f"\n{many(missing, 'member')} missing: {command_line('run', scope.cohort_id)}\n")
+    else:
+        print(f"\n{many(unusable, 'member')} unusable\n" if unusable else "\ncomplete\n")

@@ -55,11 +55,11 @@ def _document(found: Why) -> dict[str, Any]:
 
 
 def _print(found: Why) -> None:
-    from genpool.cli.output import shown
+    from genpool.cli.output import one_line, shown
 
-    members = f"; a member of {', '.join(found.cohorts)}" if found.cohorts else "; a member of no cohort"
+    members = f"; a member of {one_line(', '.join(found.cohorts))}" if found.cohorts else "; a member of no cohort"
     if found.exists:
-        print(f"reused: {found.gen_id} exists, made for cohort {found.origin or '?'}{members}")
+        print(f"reused: {found.gen_id} exists, made for cohort {one_line(found.origin or '?')}{members}")
         return
     if found.problem is not None:
         print(f"unusable: {shown(found.problem)}")
@@ -70,4 +70,4 @@ def _print(found: Why) -> None:
         return
     print(f"nearest is {found.nearest.gen_id}, which differs in")
     for name, (mine, theirs) in found.nearest.differs.items():
-        print(f"  {name}: {shown(str(mine))} is wanted, {shown(str(theirs))} exists")
+        print(f"  {name}: {one_line(mine)} is wanted, {one_line(theirs)} exists")

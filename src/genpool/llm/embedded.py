@@ -91,7 +91,7 @@ def _load(path: Path, context: int, slots: int) -> Any:
     except ImportError as error:
         raise ModelUnavailable(
             f"the embedded client needs the package xllamacpp ({error})",
-            hint="pip install 'genpool[embedded]'",
+            hint="install genpool with its extra `embedded`, for instance pip install '.[embedded]'",
         ) from None
     params = xllamacpp.CommonParams()
     params.model.path = os.fspath(path)
