@@ -435,13 +435,7 @@ class Pool:
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
             plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
-            if plan.drift and on_drift == "fail":
-                raise Drifted(
-                    f"cohort {cohort_id!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
-                    hint=f"`genpool drift show {cohort_id}` shows what; `genpool drift accept {cohort_id}` accepts it",
-                )
-            if only is not None:
-                plan = restrict(plan, Path(only), self.config.salt)
+            plan = self._narrowed(plan, on_drift, only)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
@@ -454,6 +448,16 @@ class Pool:
                     if started is not None:
                         started(runner)
                     return await runner.run()
+
+    def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
+        """Return the part of a plan that a run is to make; nothing was written yet."""
+        if plan.drift and on_drift == "fail":
+            name = plan.cohort_id
+            raise Drifted(
+                f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
+                hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
+            )
+        return plan if only is None else restrict(plan, Path(only), self.config.salt)
 
     # -- asking ------------------------------------------------------------------------------------
 
