@@ -13,40 +13,37 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import tempfile
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from genpool.catalog import Catalog, Present
-from genpool.compiler import Selection, StageSelection, compile_spec
-from genpool.config import FORMAT, PoolConfig, read_config
+from genpool.compiler import Selection, compile_spec
+from genpool.config import PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
-from genpool.durable import append_lines, flush_directory, make_directory, replace_file, storage_errors
-from genpool.errors import Drifted, NotAPool, PipelineChanged, StorageFailed
+from genpool.durable import append_lines, storage_errors
+from genpool.errors import Drifted, NotAPool, PipelineChanged
 from genpool.estimate import Estimate, estimate
-from genpool.gen_ids import SCHEME, gen_id
-from genpool.inputs import Inputs, child_context, own_context
+from genpool.gen_ids import gen_id
+from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger, utc_now
 from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
+from genpool.new_pool import POOL_FILE, make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
-from genpool.prompts import DEFAULT_TEMPLATE
-from genpool.records import MODE_COPY
 from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
-from genpool.stages import DEFAULT_PIPELINE, TEMPLATE_FIELD
 from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
+from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
 
@@ -61,24 +58,7 @@ if TYPE_CHECKING:
     from genpool.stages import Stage
     from genpool.store import Attempt
 
-POOL_FILE: Final = "pool.yaml"
 ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
-
-_TRIAL_TEXT: Final = "A line of some text.\n\n" * 20
-_NEW_POOL: Final = f"""\
-format: {FORMAT}
-id_scheme: {SCHEME}
-salt: ""            # two pools that must never share ids differ in it; fixed for good
-pipeline:
-  draft:      {{prefix: d, axes: [template, model], replicates: 1}}
-  essay:      {{prefix: e, parent: draft, axes: [template]}}
-  evaluation: {{prefix: v, parent: essay, axes: [template, model], replicates: 2, judges: true}}
-models:
-  # name: a provider's model with its sampling parameters
-  smollm2-135m: {{client: embedded, model: smollm2-135m, temperature: 0.8, max_tokens: 400}}
-  # gemini-25-pro: {{client: openai, base_url: "https://…/v1", key: MY_API_KEY, model: google/gemini-2.5-pro,
-  #                 temperature: 0.7, max_tokens: 4000, concurrency: 16, price: {{input: 1.25, output: 10}}}}
-"""
 
 
 class Pool:
@@ -134,21 +114,7 @@ class Pool:
             StorageFailed: The directory is not empty, is a file, or cannot be written.
         """
         target = Path(root)
-        if target.is_dir() and any(target.iterdir()):
-            what = "is a pool already" if (target / POOL_FILE).is_file() else "is not empty"
-            raise StorageFailed(f"{target} {what}; nothing was changed", hint="name a new directory")
-        with storage_errors(f"cannot make a pool in {target}"):
-            make_directory(target.absolute().parent)
-            with tempfile.TemporaryDirectory(prefix=".genpool-init-", dir=target.absolute().parent) as temporary:
-                made = Path(temporary) / "pool"
-                if example:
-                    _copy_example(made)
-                else:
-                    _new_pool(made)
-                target.mkdir(exist_ok=True)
-                for path in sorted(made.iterdir(), key=lambda one: one.name == POOL_FILE):
-                    path.rename(target / path.name)  # pool.yaml last: half a pool is none
-            flush_directory(target)
+        make_pool(target, example=example)
         return cls(target)
 
     @property
@@ -234,28 +200,8 @@ class Pool:
         """Return what a spec selects; its templates are known to render."""
         selection = compile_spec(spec, inputs.template)
         inputs.book.new(selection.combos)  # one id for two things is refused before anything is made of it
-        self._try_templates(selection, inputs)
+        try_templates(selection, inputs, self.config.pipeline)
         return selection
-
-    def _try_templates(self, selection: Selection, inputs: Inputs) -> None:
-        """Render every template once, so that what cannot be rendered is known before a call is paid for."""
-        for chosen in selection.stages:
-            stage = chosen.stage
-            place = stage.fields.index(TEMPLATE_FIELD) - 1 if TEMPLATE_FIELD in stage.axes else None
-            first = {DEFAULT_TEMPLATE if place is None else str(one[place]): one for one in reversed(chosen.variants)}
-            for name, variant in first.items():
-                if inputs.template(stage.name, name).mode != MODE_COPY:
-                    context = self._trial_context(chosen, inputs)
-                    inputs.renderer(stage.name, name).try_out(
-                        {**context, **own_context(stage, variant)}, exact=stage.parent is None
-                    )
-
-    def _trial_context(self, chosen: StageSelection, inputs: Inputs) -> dict[str, Any]:
-        """Return what a template of a stage is tried with: the first combo, or some text for every ancestor."""
-        if chosen.stage.parent is None:
-            return inputs.context(chosen.combos[0])
-        texts = {one.name: _TRIAL_TEXT for one in self.config.pipeline.ancestors(chosen.stage)}
-        return child_context(texts, chosen.stage.parent)
 
     # -- drift -------------------------------------------------------------------------------------
 
@@ -551,19 +497,3 @@ def _count_call(report: RunReport) -> None:
 
 def _new_run_id() -> str:
     return f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def _new_pool(target: Path) -> None:
-    """Write an empty pool."""
-    folders = ("concepts", "cohorts", *(f"templates/{stage.name}" for stage in DEFAULT_PIPELINE))
-    for folder in folders:
-        make_directory(target / folder)
-    replace_file(target / POOL_FILE, _NEW_POOL.encode())
-
-
-def _copy_example(target: Path) -> None:
-    """Copy the example pool that the package ships."""
-    with resources.as_file(resources.files("genpool") / "example") as example:
-        for path in sorted(example.rglob("*")):
-            if path.is_file():
-                replace_file(target / path.relative_to(example), path.read_bytes())
