@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from genpool.catalog import choices_key
 from genpool.gen_ids import ids_below
+from genpool.notebook import counts_table
 from genpool.signatures import FieldValue, Signature
 from genpool.stages import MODEL_FIELD, Pipeline, Stage
 
@@ -132,6 +133,25 @@ class StagePlan:
         """Return how many reused generations each cohort's runs made; None stands for those that do not say."""
         return dict(Counter(found[1] for found in self.found if found is not None))
 
+    def row(self, cohort_id: str) -> dict[str, int]:
+        """Return the counts of the stage by column: what is wanted, reused by origin, to be made, or cannot be."""
+        counts = self.counts()
+        to_make = self.to_make()
+        own = self.origins().get(cohort_id, 0)
+        return {
+            "wanted": len(self),
+            "reused": counts[State.REUSE],
+            "own": own,
+            "others": counts[State.REUSE] - own,
+            "legacy ids": len(self.legacy),
+            "to make": len(to_make),
+            "calls": sum(not self.copies(index) for index in to_make),
+            "incomplete": counts[State.INCOMPLETE],
+            "exhausted": counts[State.EXHAUSTED],
+            "unusable": counts[State.UNUSABLE],
+            "blocked": counts[State.BLOCKED],
+        }
+
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
         found = Counter(self.states)
@@ -172,6 +192,12 @@ class Plan:
 
     def __len__(self) -> int:
         return sum(len(stage) for stage in self.stages)
+
+    def _repr_html_(self) -> str:
+        """Return the counts as a table for a notebook."""
+        return counts_table(
+            f"plan of {self.cohort_id}", {one.stage.name: one.row(self.cohort_id) for one in self.stages}
+        )
 
     def stage(self, name: str) -> StagePlan:
         """Return the plan of one stage, or what is known of a stage above the roots.

@@ -437,6 +437,12 @@ class Pool:
             signature = signature_of(self.layout, pipeline, catalog, task) if isinstance(task, str) else task
             return explain(self.layout, pipeline, catalog, self.config.salt, signature)
 
+    def children(self, record: Record) -> list[tuple[str, str]]:
+        """Return stage and id of every generation that starts from one."""
+        with closing(self.catalog()) as catalog:
+            below = self.config.pipeline.children(record.stage)
+            return [(stage.name, gen_id) for stage in below for gen_id in catalog.children(stage, record.gen_id)]
+
     def find_generation(self, gen_id: str) -> Record:
         """Return the record of a generation by its id, or by the only id that starts so.
 

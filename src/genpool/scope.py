@@ -6,12 +6,13 @@ It never needs the spec, the templates or the network.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
 from genpool.membership import Member, read_membership
+from genpool.notebook import counts_table
 from genpool.planner import unacceptable
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
@@ -206,6 +207,10 @@ class CohortScope:
             except (PoolError, InvalidSignature):
                 chains[source] = None
         return chains[source]
+
+    def _repr_html_(self) -> str:
+        """Return the counts as a table for a notebook."""
+        return counts_table(f"cohort {self.cohort_id}", {stage: asdict(one) for stage, one in self.counts().items()})
 
     def missing(self, stage: str | None = None) -> Iterator[Signature]:
         """Yield the signature of every member that has no generation, in plan order.

@@ -12,6 +12,7 @@ import pytest
 
 from genpool.cli.main import VERBS, cli, main
 from genpool.cli.reference import reference
+from genpool.pool import Pool
 
 from .conftest import Type, rewrite
 
@@ -241,6 +242,24 @@ def test_show_prints_text_and_lineage_by_the_beginning_of_an_id(genpool: Type, r
     assert "└ from essay" in said
     assert "└ from draft" in said
     assert "SCORE:" in said
+
+
+def test_show_prints_what_starts_from_a_generation(genpool: Type, root: Path) -> None:
+    genpool("run", "demo", "-q")
+    draft = next((root / "gens/draft").iterdir()).name
+    assert genpool("show", draft).out.count("┌ read by essay e_") == 2
+    children = genpool("show", draft, "--json").json["children"]
+    essays = {path.name for path in (root / "gens/essay").iterdir() if draft in (path / "metadata.json").read_text()}
+    assert {one["gen_id"] for one in children} == essays
+
+
+def test_plan_and_scope_show_themselves_in_a_notebook(root: Path) -> None:
+    pool = Pool.open(root)
+    html = pool.plan("demo")._repr_html_()
+    assert "<caption>plan of demo</caption>" in html
+    assert "<th>total</th><td>66</td><td>66</td><td>60</td>" in html
+    pool.run("demo")
+    assert "<th>evaluation</th><td>48</td><td>48</td>" in pool.scope("demo")._repr_html_()
 
 
 def test_show_prints_the_texts_byte_by_byte_into_a_pipe(genpool: Type, root: Path) -> None:

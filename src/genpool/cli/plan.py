@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from genpool.estimate import Estimate
-    from genpool.planner import Plan, StagePlan
+    from genpool.planner import Plan
     from genpool.pool import Pool
 
 
@@ -43,31 +43,9 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
         print_plan(pool, plan, retry_exhausted=retry_exhausted)
 
 
-def stage_row(plan: Plan, stage: StagePlan) -> dict[str, int]:
-    """Return the counts of one stage of a plan, by column."""
-    from genpool.planner import State
-
-    counts = stage.counts()
-    to_make = stage.to_make()
-    own = stage.origins().get(plan.cohort_id, 0)
-    return {
-        "wanted": len(stage),
-        "reused": counts[State.REUSE],
-        "own": own,
-        "others": counts[State.REUSE] - own,
-        "legacy ids": len(stage.legacy),
-        "to make": len(to_make),
-        "calls": sum(not stage.copies(index) for index in to_make),
-        "incomplete": counts[State.INCOMPLETE],
-        "exhausted": counts[State.EXHAUSTED],
-        "unusable": counts[State.UNUSABLE],
-        "blocked": counts[State.BLOCKED],
-    }
-
-
 def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     """Return a plan's counts as one JSON document."""
-    rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
+    rows = {stage.stage.name: stage.row(plan.cohort_id) for stage in plan.stages}
     as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
     totals = {key: sum(row[key] for row in as_keys.values()) for key in next(iter(as_keys.values()), {})}
     from genpool.cli.drift import document
@@ -94,7 +72,7 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
     from genpool.cli.drift import print_drift
     from genpool.cli.output import many, one_line, print_counts, shown
 
-    rows = {stage.stage.name: stage_row(plan, stage) for stage in plan.stages}
+    rows = {stage.stage.name: stage.row(plan.cohort_id) for stage in plan.stages}
     print(f"cohort {one_line(plan.cohort_id)}\n")
     print_counts(rows, ("wanted", "reused", "to make", "calls"))
     print()

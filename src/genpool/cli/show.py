@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from genpool.store import Attempt
 
 
+_CHILDREN_SHOWN = 6
+
+
 @click.command("show")
 @click.argument("gen_id")
 @click.option("--prompt", is_flag=True, help="Print only the prompt that was sent.")
@@ -97,6 +100,7 @@ def _print_json(pool: Pool, record: Record) -> None:
         {
             "format": "genpool.show/1",
             "metadata": record.as_json(),
+            "children": [{"stage": stage, "gen_id": gen_id} for stage, gen_id in pool.children(record)],
             "lineage": [{"stage": one.stage.name, "gen_id": one.gen_id, **one.signature.as_dict()} for one in above],
             "texts": {name: pool.store.text(record, name) for name in names or ["parsed"]},
             "path": str(pool.layout.generation(record.stage.name, record.gen_id)),
@@ -148,6 +152,7 @@ def _print(pool: Pool, record: Record) -> None:
     print_text(text)
     print()
     problem = _print_lineage(pool, record, names)
+    _print_children(pool, record)
     print(f"files: {pool.layout.generation(record.stage.name, record.gen_id)}")
     _warn(problem)
 
@@ -169,6 +174,15 @@ def _print_lineage(pool: Pool, record: Record, names: Mapping[str, str]) -> Genp
         said = "not here" if isinstance(problem, NotFound) else "damaged"
         print(f"{'  ' * len(above)}└ from {last.stage.parent} {one_line(last.signature.source)} ({said})")
     return problem
+
+
+def _print_children(pool: Pool, record: Record) -> None:
+    """Print what starts from a generation, a few by name."""
+    children = pool.children(record)
+    for stage, gen_id in children[:_CHILDREN_SHOWN]:
+        print(f"┌ read by {stage} {gen_id}")
+    if len(children) > _CHILDREN_SHOWN:
+        print(f"┌ and by {len(children) - _CHILDREN_SHOWN:,} more")
 
 
 def _named(value: object, names: Mapping[str, str]) -> str:
