@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.cli.plan import stage_row
 from genpool.membership import membership_bytes
 from genpool.planner import State
 from genpool.pool import Pool
@@ -151,7 +150,7 @@ def test_every_count_of_every_plan_is_that_of_the_files(
     assert [part.stage.name for part in plan.stages] == list(tasks)
     for part in plan.stages:
         name = part.stage.name
-        assert stage_row(plan, part) == counted(tasks[name], cohort_id), name
+        assert part.row(plan.cohort_id) == counted(tasks[name], cohort_id), name
         assert part.gen_ids == [one.gen_id for one in tasks[name]]
         assert [STATES[State(state)] for state in part.states] == [one.state for one in tasks[name]]
         assert part.origins() == Counter(one.origin for one in tasks[name] if one.state == "reuse")
@@ -162,7 +161,7 @@ def test_every_count_of_every_plan_is_that_of_the_files(
 
 def test_the_cohorts_meet_every_case(plans: dict[str, Plan]) -> None:
     """Or the test above shows less than it says."""
-    rows = [stage_row(plan, part) for plan in plans.values() for part in plan.stages]
+    rows = [part.row(plan.cohort_id) for plan in plans.values() for part in plan.stages]
     assert all(sum(row[name] for row in rows) > 0 for name in rows[0]), rows
 
 
@@ -172,7 +171,7 @@ def test_a_scope_counts_what_the_plan_counted(root: Path, plans: dict[str, Plan]
     pool.layout.membership(cohort_id).write_bytes(membership_bytes(plan))
     counts = {name: asdict(one) for name, one in pool.scope(cohort_id).counts().items()}
     for part in plan.stages:
-        row = stage_row(plan, part)
+        row = part.row(plan.cohort_id)
         unusable, here = row["unusable"], counts[part.stage.name]
         assert (here["wanted"], here["own"], here["reused"]) == (row["wanted"], row["own"], row["others"])
         assert (here["unusable"], here["missing"]) == (unusable, row["wanted"] - row["reused"] - unusable)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,20 +142,24 @@ def test_space_set_aside_is_really_taken(tmp_path: Path) -> None:
     assert status.st_blocks * 512 >= 100_000
 
 
-@pytest.fixture
-def _small_files() -> Iterator[None]:
-    """Let no file of this process grow beyond 4096 bytes: a write across that border is a short one."""
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Let no file of this process grow beyond 4096 bytes: a write across that border is a short one.
+
+    For the one call only: the test runner's own output may be a file.
+    """
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.usefixtures("_small_files")
 def test_a_short_write_is_gone_on_with_and_its_failure_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="large") as refused:
+    with small_files(), pytest.raises(OSError, match="large") as refused:
         replace_file(tmp_path / "file", b"x" * 5000)
     assert refused.value.errno == errno.EFBIG
     assert names(tmp_path) == []

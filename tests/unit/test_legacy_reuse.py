@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genpool.cli.main import main
-from genpool.cli.plan import stage_row
 from genpool.pool import Pool
 from genpool.scope import StageCounts
 from tests.legacy_pools import (
@@ -62,7 +61,7 @@ def plans_right(root: Path, wants: Wants, cohort_id: str = "c") -> dict[str, lis
         name = part.stage.name
         found = [(task.gen_id, task.state.name.lower()) for task in plan.tasks() if task.stage.name == name]
         assert found == [(one.gen_id, one.state) for one in tasks[name]]
-        assert stage_row(plan, part) == counted(tasks[name], cohort_id)
+        assert part.row(plan.cohort_id) == counted(tasks[name], cohort_id)
     return {part.stage.name: list(part.gen_ids) for part in plan.stages}
 
 
@@ -177,7 +176,7 @@ def test_a_record_of_another_task_under_a_right_id_is_not_that_task(root: Path) 
     assert [task.state.name for task in plan.tasks()] == ["UNUSABLE", "REUSE"]
     assert [task.gen_id for task in plan.tasks()] == [squatted, squatted]
     assert squatted in plan.stage("draft").problems
-    assert stage_row(plan, plan.stage("draft"))["reused"] == 1
+    assert plan.stage("draft").row("c")["reused"] == 1
 
 
 # --- replicates -------------------------------------------------------------------------------------
