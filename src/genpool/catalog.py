@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import canonical_json
 from genpool.durable import make_directory
-from genpool.errors import GenpoolError, InputError, StorageFailed
+from genpool.errors import GenpoolError, InputError, PipelineChanged, StorageFailed
 from genpool.gen_ids import gen_id as right_id
 from genpool.records import NO_REPLICATE
 from genpool.signatures import FILE_NAME, Signature
@@ -92,6 +92,21 @@ class Present:
 def choices_key(values: Iterable[FieldValue]) -> str:
     """Return axis values, without source and replicate, as a text that can be looked up."""
     return canonical_json(list(values)).decode()
+
+
+def as_configured(stage: Stage, present: Present) -> Present:
+    """Return what a stage holds, unless its generations were made under another salt or another stage.
+
+    Raises:
+        PipelineChanged: Not one of several generations has the id that the configuration gives it.
+    """
+    if present.whole or len(present.unusable) <= 1:
+        return present
+    first = next(iter(present.unusable.values()))
+    raise PipelineChanged(
+        f"none of the {len(present.unusable)} generations of stage {stage.name!r} fits pool.yaml; the first: {first}",
+        hint="salt, and a stage's prefix, parent and axes are fixed once it has generations: undo the change there",
+    )
 
 
 class Catalog:

@@ -50,9 +50,7 @@ def template_bytes(template: Template) -> bytes:
 def sent_by(entry: ModelEntry, template: Template) -> dict[str, Json]:
     """Return the sampling parameters that a call by a model for a template sends."""
     overrides: dict[str, Json] = {} if template.max_tokens is None else {"max_tokens": template.max_tokens}
-    make_constraint = template.parser.constraint
-    constraint = make_constraint(template.scale) if make_constraint and template.scale else None
-    return parameters_sent({**entry.sampling, **overrides}, constraint, entry.way)
+    return parameters_sent({**entry.sampling, **overrides}, template.constraint, entry.way)
 
 
 def model_bytes(entry: ModelEntry, template: Template) -> bytes:

@@ -3,7 +3,7 @@
 from genpool.pool import Pool
 
 pool = Pool.open("my-pool")
-plan = pool.plan("demo")          # writes nothing
+plan = pool.plan("demo")          # writes nothing but a cache
 report = pool.run("demo")         # makes what is missing
 pool.scope("demo").counts()       # asks about the cohort
 """
@@ -20,12 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from genpool.catalog import Catalog, Present
+from genpool.catalog import Catalog, Present, as_configured
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
-from genpool.errors import Drifted, NotAPool, PipelineChanged
+from genpool.errors import Drifted, NotAPool
 from genpool.estimate import Estimate, estimate
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
@@ -146,7 +146,7 @@ class Pool:
         return read_spec(cohort_id, self.config, inputs, find_roots)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
-        """Set what a cohort wants against what exists. Writes nothing.
+        """Set what a cohort wants against what exists. Writes nothing but a cache.
 
         Args:
             cohort_id: The cohort.
@@ -171,7 +171,7 @@ class Pool:
         with closing(self.catalog()) as catalog:
 
             def present(stage: Stage) -> Present:
-                return _as_configured(stage, catalog.present(stage))
+                return as_configured(stage, catalog.present(stage))
 
             roots, pipeline = selection.roots, self.config.pipeline
             plan = make_plan(
@@ -304,7 +304,7 @@ class Pool:
         with closing(self.catalog()) as catalog:
 
             def present(stage: Stage) -> Present:
-                return _as_configured(stage, catalog.present(stage))
+                return as_configured(stage, catalog.present(stage))
 
             return read_holdings(self.layout, self.config.pipeline, self.store, catalog, present)
 
@@ -480,21 +480,6 @@ async def _open_writer(
     finally:
         await clients.aclose()
         await ledger.close()
-
-
-def _as_configured(stage: Stage, present: Present) -> Present:
-    """Return what a stage holds, unless its generations were made under another salt or another stage.
-
-    Raises:
-        PipelineChanged: Not one of several generations has the id that the configuration gives it.
-    """
-    if present.whole or len(present.unusable) <= 1:
-        return present
-    first = next(iter(present.unusable.values()))
-    raise PipelineChanged(
-        f"none of the {len(present.unusable)} generations of stage {stage.name!r} fits pool.yaml; the first: {first}",
-        hint="salt, and a stage's prefix, parent and axes are fixed once it has generations: undo the change there",
-    )
 
 
 def _count_call(report: RunReport) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from genpool.canonical import Json
     from genpool.layout import PoolLayout
+    from genpool.parsers import Constraint
 
 ENDING: Final = ".j2"
 DEFAULT_TEMPLATE: Final = "default"
@@ -81,6 +82,11 @@ class Template:
     """The front matter as parsed."""
     includes: Mapping[str, str] = field(default_factory=dict)
     """Name to text of every template that this one includes, through others too."""
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What an answer should be kept to, where the parser reads a score on a scale."""
+        return self.parser.constraint(self.scale) if self.parser.constraint and self.scale else None
 
     def as_source(self) -> dict[str, Json]:
         """Return the pre-image of the `template` fingerprint."""

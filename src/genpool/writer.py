@@ -162,8 +162,6 @@ class TaskWriter:
         template = self.template(stage, index)
         context = self._context(stage, index)
         prompt = self.inputs.renderer(stage.stage.name, template.template_id).render(context)
-        make_constraint = template.parser.constraint
-        constraint = make_constraint(template.scale) if make_constraint and template.scale else None
         sent = sent_by(entry, template)
         gen_id = stage.gen_ids[index]
         fingerprints = {
@@ -172,7 +170,7 @@ class TaskWriter:
                 ("model", entry.model_id, stage.stage.name, template.template_id), lambda: model_bytes(entry, template)
             ),
         }
-        request = Request(prompt, sent, seed_of(gen_id, kept), constraint)
+        request = Request(prompt, sent, seed_of(gen_id, kept), template.constraint)
         return _Work(gen_id, template, prompt, request, kept, entry, fingerprints)
 
     def _fingerprints(self, stage: StagePlan, index: int, template: Template) -> dict[str, str]:

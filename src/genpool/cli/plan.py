@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool, refresh: bool, as_json: bool) -> None:
     """Say what a run would make, without making it.
 
-    Reads the spec of COHORT, the templates and what exists. Calls no model and writes nothing.
+    Reads the spec of COHORT, the templates and what exists. Calls no model, and writes nothing but a cache.
 
     The state of a task (--tasks): reuse, it exists; mint, it is to be made; incomplete, it is to be made and
     something unfinished is in its place; exhausted, its attempts reached the model's limit; blocked, one above it
