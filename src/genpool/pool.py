@@ -42,7 +42,7 @@ from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.store import DirectoryStore
-from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
+from genpool.trash import DONE, Trashed, read_trash, refuse_while_open, settle, throw_away, undo
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
@@ -246,7 +246,7 @@ class Pool:
         return plan_purge(self._holdings(), self.layout.cohort(cohort_id).name)
 
     def purge(self, cohort_id: str) -> tuple[Removal, Trashed | None]:
-        """Move a cohort, and what only it reaches, to the trash.
+        """Move a cohort, and what only it reaches, to the trash; or finish that, where it was interrupted.
 
         Returns:
             What went and what stayed, and the entry in the trash: None where nothing went.
@@ -257,7 +257,10 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
-        with self._removing(f"genpool {PURGE} {cohort_id}"):
+        with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
+            finished = _finished(settled, PURGE, cohort_id)
+            if finished is not None:
+                return Removal.carried_out(finished), finished
             removal = self.plan_purge(cohort_id)
             return removal, self._throw_away(removal)
 
@@ -281,11 +284,14 @@ class Pool:
     ) -> tuple[list[Drift], Removal, Trashed | None]:
         """Move what drifted under a cohort, with all that descends from it in any cohort, to the trash.
 
-        The slots are free then: the next run makes them anew. For arguments and errors see `plan_regeneration`
-        and `purge`.
+        The slots are free then: the next run makes them anew. Where that was interrupted and nothing else drifted, it
+        is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
-        with self._removing(f"genpool {REGENERATE} {cohort_id}"):
+        with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
             drift, removal = self.plan_regeneration(cohort_id, names)
+            finished = _finished(settled, REGENERATE, cohort_id) if removal.is_empty else None
+            if finished is not None:
+                return drift, Removal.carried_out(finished), finished
             return drift, removal, self._throw_away(removal)
 
     def _throw_away(self, removal: Removal) -> Trashed | None:
@@ -294,11 +300,13 @@ class Pool:
         return throw_away(self.layout, removal.verb, removal.cohort, removal.paths(self.layout))
 
     @contextmanager
-    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[None]:
-        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with)."""
+    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
+        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with).
+
+        Gives what had been interrupted and is finished now.
+        """
         with pool_lock(self.layout, verb, exclusive=True):
-            settle(self.layout, but=but)
-            yield
+            yield settle(self.layout, but=but)
 
     def _holdings(self) -> Holdings:
         with closing(self.catalog()) as catalog:
@@ -458,6 +466,11 @@ class Pool:
                 if gen_id and found.startswith(gen_id):
                     return stage, found, self.store.attempts(stage, found)
         return None
+
+
+def _finished(settled: list[Trashed], verb: str, cohort_id: str) -> Trashed | None:
+    """Return the removal that the same command had begun, if it was finished now."""
+    return next((one for one in settled if (one.verb, one.cohort, one.state) == (verb, cohort_id, DONE)), None)
 
 
 @asynccontextmanager

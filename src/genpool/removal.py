@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
+    from genpool.trash import Trashed
 
 PURGE: Final = "purge"
 REGENERATE: Final = "drift regenerate"
@@ -99,6 +100,14 @@ class Removal:
         found = [layout.generation(*task) for task in self.goes]
         found += [layout.attempts(*task) for task in self.attempts]
         return [*found, layout.cohort(self.cohort)] if self.folder else found
+
+    @classmethod
+    def carried_out(cls, one: Trashed) -> Removal:
+        """Return what a removal in the trash took away; what stayed then, and whose members went, is not recorded."""
+        paths = [tuple(path.split("/")) for path in one.moved]
+        found = {kind: tuple((path[1], path[2]) for path in paths if path[0] == kind) for kind in ("gens", "attempts")}
+        folder = any(path[0] == "cohorts" for path in paths)
+        return cls(one.verb, one.cohort, found["gens"], attempts=found["attempts"], folder=folder)
 
 
 # --- what goes ------------------------------------------------------------------------------------
