@@ -37,12 +37,12 @@ from genpool.membership import adopt, cohort_ids
 from genpool.new_pool import POOL_FILE, make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
-from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
+from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.store import DirectoryStore
-from genpool.trash import DONE, Trashed, read_trash, refuse_while_open, settle, throw_away, undo
+from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
@@ -258,9 +258,8 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
-            finished = _finished(settled, PURGE, cohort_id)
-            if finished is not None:
-                return Removal.carried_out(finished), finished
+            if finished := carried_out(settled, PURGE, cohort_id):
+                return finished
             removal = self.plan_purge(cohort_id)
             return removal, self._throw_away(removal)
 
@@ -289,9 +288,8 @@ class Pool:
         """
         with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
             drift, removal = self.plan_regeneration(cohort_id, names)
-            finished = _finished(settled, REGENERATE, cohort_id) if removal.is_empty else None
-            if finished is not None:
-                return drift, Removal.carried_out(finished), finished
+            if removal.is_empty and (finished := carried_out(settled, REGENERATE, cohort_id)):
+                return drift, *finished
             return drift, removal, self._throw_away(removal)
 
     def _throw_away(self, removal: Removal) -> Trashed | None:
@@ -466,11 +464,6 @@ class Pool:
                 if gen_id and found.startswith(gen_id):
                     return stage, found, self.store.attempts(stage, found)
         return None
-
-
-def _finished(settled: list[Trashed], verb: str, cohort_id: str) -> Trashed | None:
-    """Return the removal that the same command had begun, if it was finished now."""
-    return next((one for one in settled if (one.verb, one.cohort, one.state) == (verb, cohort_id, DONE)), None)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from genpool.layout import METADATA
 from genpool.membership import cohort_ids, read_membership
 from genpool.records import decode_object
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
+from genpool.trash import DONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -101,13 +102,21 @@ class Removal:
         found += [layout.attempts(*task) for task in self.attempts]
         return [*found, layout.cohort(self.cohort)] if self.folder else found
 
-    @classmethod
-    def carried_out(cls, one: Trashed) -> Removal:
-        """Return what a removal in the trash took away; what stayed then, and whose members went, is not recorded."""
-        paths = [tuple(path.split("/")) for path in one.moved]
-        found = {kind: tuple((path[1], path[2]) for path in paths if path[0] == kind) for kind in ("gens", "attempts")}
-        folder = any(path[0] == "cohorts" for path in paths)
-        return cls(one.verb, one.cohort, found["gens"], attempts=found["attempts"], folder=folder)
+
+def carried_out(settled: Iterable[Trashed], verb: str, cohort: str) -> tuple[Removal, Trashed] | None:
+    """Return the removal that a command had begun before it was interrupted, if that is finished now.
+
+    What stayed then, and whose members went, is not recorded.
+    """
+    for one in settled:
+        if (one.verb, one.cohort, one.state) == (verb, cohort, DONE):
+            paths = [path.split("/") for path in one.moved]
+            goes, attempts = (
+                tuple((path[1], path[2]) for path in paths if path[0] == kind) for kind in ("gens", "attempts")
+            )
+            folder = any(path[0] == "cohorts" for path in paths)
+            return Removal(verb, cohort, goes, attempts=attempts, folder=folder), one
+    return None
 
 
 # --- what goes ------------------------------------------------------------------------------------

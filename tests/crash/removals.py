@@ -11,7 +11,7 @@ import csv
 import json
 import shutil
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genpool.errors import GenpoolError, NotFound, PoolBusy
 from genpool.layout import PoolLayout
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Remove = Callable[[Path, Sequence[str]], str | None]
-    """Removes something from a pool; given what should go, for those who cannot find out. Returns the id in the trash."""
+    """Removes something from a pool, given what should go; returns the id of what is in the trash now."""
 
 _DEPTH = {"gens": 3, "attempts": 3, "cohorts": 2}
 """The folders that a removal moves directories out of, and how many names the path of such a directory has."""
@@ -73,7 +73,7 @@ def _directories(root: Path) -> dict[str, Content]:
     return dict(found)
 
 
-def _records(root: Path) -> list[dict[str, object]]:
+def _records(root: Path) -> list[dict[str, Any]]:
     """Return the trash.json of every removal, oldest first."""
     found = [json.loads(path.read_bytes()) for path in root.glob("trash/*/trash.json")]
     return sorted(found, key=lambda one: one["when"])
@@ -99,9 +99,9 @@ class Purging:
     """A cohort is purged that shares a task with another."""
 
     again: Remove = staticmethod(purge)
-    """The verb, as a user types it again."""
+    """The verb, typed again."""
 
-    def __init__(self, remove: Remove = purge) -> None:
+    def __init__(self, remove: Callable[[Path, Sequence[str]], object] = purge) -> None:
         self.remove = remove
 
     def prepare(self, root: Path) -> None:
@@ -158,7 +158,8 @@ class Purging:
         if strange := set().union(here, *trash) - self.before.keys():
             yield f"not there before: {sorted(strange)}"
         gone = self.before.keys() - here.keys()
-        if unrecorded := gone - {move["from"] for one in _records(root) for move in one["moves"]}:  # type: ignore[attr-defined]
+        recorded = {move["from"] for one in _records(root) if one["state"] != "undone" for move in one["moves"]}
+        if unrecorded := gone - recorded:
             yield f"unrecorded: {sorted(unrecorded)}"
         if gone and gone != set(self.goes):
             if not _is_refused(root):
@@ -283,6 +284,14 @@ class FinishingAnUndo(UndoingAPurge):
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
         list_trash(root)
         ack("taken back")
+
+
+class PurgingAfterAHalfUndo(FinishingAnUndo):
+    """An undo was killed, and the same cohort is purged again: the undo is finished, and a new removal begins."""
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        purge(root, self.goes)
+        ack("removed")
 
 
 def _kill_after(root: Path, act: Callable[[], None], steps: Callable[[], int], wanted: int) -> None:
