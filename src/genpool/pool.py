@@ -36,7 +36,7 @@ from genpool.mounts import check_file_system
 from genpool.new_pool import POOL_FILE, make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
-from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
+from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
@@ -244,7 +244,7 @@ class Pool:
         return plan_purge(self._holdings(), self.layout.cohort(cohort_id).name)
 
     def purge(self, cohort_id: str) -> tuple[Removal, Trashed | None]:
-        """Move a cohort, and what only it reaches, to the trash.
+        """Move a cohort, and what only it reaches, to the trash; or finish that, where it was interrupted.
 
         Returns:
             What went and what stayed, and the entry in the trash: None where nothing went.
@@ -255,7 +255,9 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
-        with self._removing(f"genpool {PURGE} {cohort_id}"):
+        with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
+            if finished := carried_out(settled, PURGE, cohort_id):
+                return finished
             removal = self.plan_purge(cohort_id)
             return removal, self._throw_away(removal)
 
@@ -279,11 +281,13 @@ class Pool:
     ) -> tuple[list[Drift], Removal, Trashed | None]:
         """Move what drifted under a cohort, with all that descends from it in any cohort, to the trash.
 
-        The slots are free then: the next run makes them anew. For arguments and errors see `plan_regeneration`
-        and `purge`.
+        The slots are free then: the next run makes them anew. Where that was interrupted and nothing else drifted, it
+        is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
-        with self._removing(f"genpool {REGENERATE} {cohort_id}"):
+        with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
             drift, removal = self.plan_regeneration(cohort_id, names)
+            if removal.is_empty and (finished := carried_out(settled, REGENERATE, cohort_id)):
+                return drift, *finished
             return drift, removal, self._throw_away(removal)
 
     def _throw_away(self, removal: Removal) -> Trashed | None:
@@ -292,11 +296,13 @@ class Pool:
         return throw_away(self.layout, removal.verb, removal.cohort, removal.paths(self.layout))
 
     @contextmanager
-    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[None]:
-        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with)."""
+    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
+        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with).
+
+        Gives what had been interrupted and is finished now.
+        """
         with pool_lock(self.layout, verb, exclusive=True):
-            settle(self.layout, but=but)
-            yield
+            yield settle(self.layout, but=but)
 
     def _holdings(self) -> Holdings:
         with closing(self.catalog()) as catalog:
