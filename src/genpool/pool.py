@@ -39,7 +39,7 @@ from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, find_generation
+from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
@@ -48,7 +48,7 @@ from genpool.why import Why, explain, signature_of
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
@@ -415,6 +415,30 @@ class Pool:
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id)
 
+    def matching(
+        self,
+        stage: str | None = None,
+        *,
+        where: Mapping[str, Iterable[str]] | None = None,
+        origins: Collection[str] = (),
+    ) -> Listing:
+        """Return the generations of the pool that are asked for, whatever cohorts they are in, by stage and id.
+
+        Args:
+            stage: Only this stage's generations.
+            where: Field to the levels of which it must have one; see `CohortScope.matching`.
+            origins: Only what runs of these cohorts made.
+
+        Raises:
+            UsageError: No generation has such a field or level, or no cohort is named so.
+            CorruptGeneration: The record of a generation that is asked for is damaged.
+        """
+        pipeline = self.config.pipeline
+        asked = None if stage is None else pipeline[stage]
+        with closing(self.catalog()) as catalog:
+            known = self.cohort_ids()
+            return all_matching(pipeline, self.store, catalog, known, stage=asked, where=where, origins=origins)
+
     def _present(self, stage: Stage) -> Present:
         with closing(self.catalog()) as catalog:
             return catalog.present(stage)
@@ -452,12 +476,12 @@ class Pool:
         return find_generation(self.config.pipeline, self.store, gen_id)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
-        """Return stage, id and attempts of a task by its id or the beginning of it, or None where none were kept."""
-        for stage in self.config.pipeline:
-            for found in sorted(self.store.attempted(stage)):
-                if gen_id and found.startswith(gen_id):
-                    return stage, found, self.store.attempts(stage, found)
-        return None
+        """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.
+
+        Raises:
+            NotFound: Attempts at several tasks were kept whose ids start so.
+        """
+        return find_attempts(self.config.pipeline, self.store, gen_id)
 
 
 @asynccontextmanager
