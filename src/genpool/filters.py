@@ -191,4 +191,6 @@ def _check_origins(origins: Iterable[str], known: Collection[str]) -> None:
     """Refuse an origin that is no cohort."""
     for name in sorted(origins):
         if name not in known:
-            raise UsageError(f"no cohort is named {name!r}, and none of that name made anything here", hint=nearest(name, known))
+            raise UsageError(
+                f"no cohort is named {name!r}, and none of that name made anything here", hint=nearest(name, known)
+            )

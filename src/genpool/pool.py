@@ -26,7 +26,7 @@ from genpool.config import PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
 from genpool.errors import Drifted, NotAPool
-from genpool.estimate import Estimate, estimate
+from genpool.estimate import Estimate, estimate, estimate_again
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
@@ -264,7 +264,7 @@ class Pool:
     def plan_regeneration(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
     ) -> tuple[list[Drift], Removal]:
-        """Return what drifted under a cohort, and what would go so that it can be made anew. Writes nothing.
+        """Return what drifted under a cohort, and what would go so that it can be made anew, priced. Writes nothing.
 
         Args:
             cohort_id: The cohort.
@@ -274,7 +274,10 @@ class Pool:
         chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
         drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
         tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
-        return chosen, plan_regeneration(self._holdings(), cohort_id, tasks)
+        removal = plan_regeneration(self._holdings(), cohort_id, tasks)
+        with closing(self.catalog()) as catalog:
+            again = estimate_again(removal.goes, catalog, self.config, self.inputs)
+        return chosen, replace(removal, again=again)
 
     def regenerate(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None

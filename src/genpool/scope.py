@@ -15,7 +15,6 @@ from genpool.filters import Candidate, choose, read_conditions
 from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
-from genpool.records import NO_REPLICATE
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
@@ -190,7 +189,12 @@ class CohortScope:
         members = [one for one in self._members if stage in {None, one.stage}]
         candidates = [Candidate(self._pipeline[one.stage], one.gen_id, self._origin(one)) for one in members]
         chosen = choose(
-            self._pipeline, candidates, self._fields_of, conditions, origins, cohort_ids(self._layout) if origins else ()
+            self._pipeline,
+            candidates,
+            self._fields_of,
+            conditions,
+            origins,
+            cohort_ids(self._layout) if origins else (),
         )
 
         def kept(places: Iterable[int]) -> list[Member]:
@@ -310,11 +314,8 @@ class CohortScope:
 
 
 def _stated(record: Record) -> dict[str, FieldValue]:
-    """Return the fields of a record's signature; without a replicate where a legacy record states none."""
-    fields = record.signature.as_dict()
-    if record.is_legacy and record.signature.replicate == NO_REPLICATE:
-        del fields[REPLICATE_FIELD]
-    return fields
+    """Return the fields that a record states: a legacy one may have no replicate."""
+    return {name: value for name, value in record.stated().items() if value is not None}
 
 
 def all_matching(
@@ -375,7 +376,9 @@ def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> 
     """
     found = _only(pipeline, store.listed, gen_id, "generations have an id")
     if found is None:
-        raise NotFound(f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations")
+        raise NotFound(
+            f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations"
+        )
     return store.record(*found)
 
 

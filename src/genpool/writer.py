@@ -53,6 +53,10 @@ class Made:
     outcome: Outcome
     low_on_space: bool = False
     """Whether the disk filled up while it was kept."""
+    others: bool = False
+    """Whether the generation that is there now is of another run, which was first."""
+    origin: str | None = None
+    """The cohort of that run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +323,16 @@ class TaskWriter:
             self.books.attempted(reason)
         self.books.answered(usage.input_tokens, usage.output_tokens, cost)
         await self._settle(intent, "committed" if reason is None else "attempt", facts)
-        exists = reason is None or reason == BOUGHT_TWICE
-        return Made(Outcome.COMMITTED if exists else Outcome.LEFT, self.store.low_on_space)
+        if reason == BOUGHT_TWICE:
+            return self._of_another(generation.record)
+        return Made(Outcome.COMMITTED if reason is None else Outcome.LEFT, self.store.low_on_space)
+
+    def _of_another(self, mine: Record) -> Made:
+        """Return that another run was first with a task."""
+        origin = None
+        with suppress(GenpoolError):  # it is there; what is wrong with it, if anything, the next look at it tells
+            origin = self.store.record(mine.stage, mine.gen_id).origin_cohort_id
+        return Made(Outcome.COMMITTED, self.store.low_on_space, others=True, origin=origin)
 
     async def _copy(self, stage: StagePlan, index: int) -> Made:
         """Pass the parent's text on."""
@@ -329,8 +341,8 @@ class TaskWriter:
         texts = {"parsed": text}
         fingerprints = self._fingerprints(stage, index, self.template(stage, index))
         record = self._record(stage, index, fingerprints, texts, MODE_COPY)
-        await _to_the_end(asyncio.to_thread(self.store.commit, Generation(record, texts)))
-        return Made(Outcome.COMMITTED, self.store.low_on_space)
+        committed = await _to_the_end(asyncio.to_thread(self.store.commit, Generation(record, texts)))
+        return Made(Outcome.COMMITTED, self.store.low_on_space) if committed else self._of_another(record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import click
     required=True,
     multiple=True,
     metavar="A,B",
-    help="The levels, separated by commas, or the option once a level; one with a comma in quotation marks: '\"a,b\",c'.",
+    help="The levels, separated by commas, or the option several times; a level with a comma is written '\"a,b\"'.",
 )
 @click.option("--stage", help="What is compared, where it is not the stage that judges.")
 @click.pass_obj

@@ -29,7 +29,7 @@ _SHORTEST: Final = 8
     "--where",
     multiple=True,
     metavar="FIELD=LEVEL[,LEVEL]",
-    help="Only what has one of these levels: template=a,b or replicate=1, draft.template=a for the draft it comes from. "
+    help="Only what has one of these levels: template=a,b, or draft.template=a for the draft that it comes from. "
     "Several fields must all hold.",
 )
 @click.option("--origin", "origins", multiple=True, metavar="COHORT", help="Only what a run of this cohort made.")
@@ -102,8 +102,10 @@ def _print_unread(found: Listing) -> None:
     if found.unread:
         sys.stdout.flush()
         lacking = many(len(found.unread), "generation")
-        print(f"{lacking} left out: nobody knows whether they fit, because they or what is above them cannot be read",
-              file=sys.stderr)
+        print(
+            f"{lacking} left out: nobody knows whether they fit, because they or what is above them cannot be read",
+            file=sys.stderr,
+        )
 
 
 def _cohorts(pool: Pool, *, as_json: bool) -> int:
