@@ -100,7 +100,7 @@ def test_a_level_with_a_comma_is_typed_in_quotation_marks(genpool: Type, root: P
     write_spec(root, "comma", rows="topics.csv")
     Pool.open(root).run("comma")
     assert [one["combo_id"] for one in listed(genpool, "comma", "--where", 'combo="a, b"')] == ["a, b"]
-    assert len(listed(genpool, "--where", 'draft.combo="a, b", row-0,"say ""c"""', "--stage", "draft")) == 4
+    assert len(listed(genpool, "--where", 'draft.combo=row-0, "a, b","say ""c"""', "--stage", "draft")) == 4
     assert "nothing here has combo = 'a'" in genpool("ls", "comma", "--where", "combo=a, b").err
 
 
