@@ -14,16 +14,20 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog import choices_key
+from genpool.errors import InvalidTemplate
 from genpool.prompts import DEFAULT_TEMPLATE
-from genpool.stages import TEMPLATE_FIELD
+from genpool.records import MODE_COPY
+from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from genpool.canonical import Json
-    from genpool.config import PoolConfig
+    from genpool.catalog import Catalog
+    from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
     from genpool.planner import Plan, StagePlan
+    from genpool.signatures import FieldValue, Signature
     from genpool.stages import Stage
 
 Usage = tuple[int, int]
@@ -31,6 +35,12 @@ Usage = tuple[int, int]
 
 History = Mapping[str, "Sequence[Usage]"]
 """Choices of a stage's generations (`choices_key`) to what their calls took."""
+
+_Group = tuple[tuple["FieldValue", ...], str]
+"""The levels of a stage's axes, and the model: calls that are estimated together."""
+
+_Made = Mapping[str, tuple["Signature", str | None]]
+"""Ids of a stage's generations to signature and mode."""
 
 _BYTES_A_TOKEN: Final = 4  # of English prose, roughly
 _USUAL_SHARE: Final = 0.5  # of its limit that an answer takes, where nothing is known
@@ -95,44 +105,104 @@ def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[
         inputs: The templates.
         history: What the calls of a stage took so far.
     """
-    total = Estimate()
-    answers: dict[str, Range] = {}
-    for stage in plan.stages:
-        groups = Counter(
-            (choices_key(stage.variant(index)[:-1]), plan.model_of(stage, index) or "")
+
+    def groups(stage: StagePlan) -> Counter[_Group]:
+        return Counter(
+            (stage.variant(index)[:-1], plan.model_of(stage, index) or "")
             for index in stage.to_make()
             if not stage.copies(index)
         )
-        known = history(stage.stage) if groups else {}
-        for (choices, model), count in groups.items():
-            total = _with(total, _one(stage, choices, model, config, inputs, known, answers), model, count, config)
-        answers.setdefault(stage.stage.name, Range())
+
+    return _estimated([(stage.stage, groups(stage)) for stage in plan.stages], config, inputs, history)
+
+
+def estimate_again(tasks: Iterable[tuple[str, str]], catalog: Catalog, config: PoolConfig, inputs: Inputs) -> Estimate:
+    """Return what the calls will take that make some generations again.
+
+    Args:
+        tasks: Stage and id of each.
+        catalog: What exists, these generations too.
+        config: The pool's models: limits and prices.
+        inputs: The templates: one that copies now makes no call, whatever it did then.
+    """
+    found = {stage.name: _signatures(stage, catalog) for stage in config.pipeline}
+    groups: dict[str, Counter[_Group]] = {stage.name: Counter() for stage in config.pipeline}
+    for name, gen_id in tasks:
+        signature, mode = found[name][gen_id]
+        if not _copied(signature, mode, inputs):
+            groups[name][signature.values[1:-1], _model(signature, found)] += 1
+    by_stage = [(config.pipeline[name], counts) for name, counts in groups.items()]
+    return _estimated(by_stage, config, inputs, catalog.usage)
+
+
+def _signatures(stage: Stage, catalog: Catalog) -> _Made:
+    present = catalog.present(stage)
+    return {
+        gen_id: (signature, present.makings[present.whole[gen_id][1]].mode)
+        for gen_id, signature in catalog.signatures(stage)
+    }
+
+
+def _copied(signature: Signature, mode: str | None, inputs: Inputs) -> bool:
+    """Return whether a task copies now; where its template cannot be read, whether its generation was a copy."""
+    try:
+        template = inputs.template(signature.stage.name, str(signature.get(TEMPLATE_FIELD) or DEFAULT_TEMPLATE))
+    except InvalidTemplate:
+        return mode == MODE_COPY
+    return template.mode == MODE_COPY
+
+
+def _model(signature: Signature, found: Mapping[str, _Made]) -> str:
+    """Return the model that a task runs on; nothing where what it runs on is that of something that is gone."""
+    while not signature.stage.has_model:
+        above = found[signature.stage.parent].get(signature.source) if signature.stage.parent else None
+        if above is None:
+            return ""
+        signature = above[0]
+    return str(signature[MODEL_FIELD])
+
+
+def _estimated(
+    groups: Iterable[tuple[Stage, Mapping[_Group, int]]],
+    config: PoolConfig,
+    inputs: Inputs,
+    history: Callable[[Stage], History],
+) -> Estimate:
+    """Return what the calls of some stages will take, parents before children."""
+    total = Estimate()
+    answers: dict[str, Range] = {}
+    for stage, counts in groups:
+        known = history(stage) if counts else {}
+        for (levels, model), count in counts.items():
+            one = _one(stage, levels, config.models.get(model), inputs, known, answers)
+            total = _with(total, one, model, count, config)
+        answers.setdefault(stage.name, Range())
     return total
 
 
 def _one(
-    stage: StagePlan,
-    choices: str,
-    model: str,
-    config: PoolConfig,
+    stage: Stage,
+    levels: Sequence[FieldValue],
+    entry: ModelEntry | None,
     inputs: Inputs,
     known: History,
     answers: dict[str, Range],
 ) -> tuple[Range, Range, bool]:
     """Return tokens in and out of one call, and whether the pool's history says so."""
-    usages = known.get(choices) or [usage for several in known.values() for usage in several]
+    usages = known.get(choices_key(levels)) or [usage for several in known.values() for usage in several]
     if usages:
         return _spread([usage[0] for usage in usages]), _spread([usage[1] for usage in usages]), True
-    fields = stage.stage.fields[1:-1]
-    variant = next(one for one in stage.choices if choices_key(one[:-1]) == choices)
-    name = dict(zip(fields, variant, strict=False)).get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)
-    template = inputs.template(stage.stage.name, str(name))
-    entry = config.models.get(model)
-    limit = template.max_tokens or (entry.max_tokens if entry else None) or 0
-    prompt = len((template.source + (template.system or "")).encode()) / _BYTES_A_TOKEN
-    above = answers.get(str(stage.stage.parent), Range(high=float(limit), expected=limit * _USUAL_SHARE))
+    name = dict(zip(stage.axes, levels, strict=True)).get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)
+    try:
+        template = inputs.template(stage.name, str(name))
+    except InvalidTemplate:  # nothing is known but how much the model may write
+        prompt, limit = 0.0, (entry.max_tokens if entry else None) or 0
+    else:
+        prompt = len((template.source + (template.system or "")).encode()) / _BYTES_A_TOKEN
+        limit = template.max_tokens or (entry.max_tokens if entry else None) or 0
+    above = answers.get(str(stage.parent), Range(high=float(limit), expected=limit * _USUAL_SHARE))
     out = Range(0.0, limit * _USUAL_SHARE, float(limit))
-    answers[stage.stage.name] = out
+    answers[stage.name] = out
     return Range(prompt, prompt + above.expected, prompt + above.high), out, False
 
 

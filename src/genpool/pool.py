@@ -24,7 +24,7 @@ from genpool.config import PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
 from genpool.errors import Drifted, NotAPool
-from genpool.estimate import Estimate, estimate
+from genpool.estimate import Estimate, estimate, estimate_again
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
@@ -38,7 +38,7 @@ from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, find_generation
+from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
@@ -46,7 +46,7 @@ from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
@@ -264,7 +264,7 @@ class Pool:
     def plan_regeneration(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
     ) -> tuple[list[Drift], Removal]:
-        """Return what drifted under a cohort, and what would go so that it can be made anew. Writes nothing.
+        """Return what drifted under a cohort, and what would go so that it can be made anew, priced. Writes nothing.
 
         Args:
             cohort_id: The cohort.
@@ -274,7 +274,10 @@ class Pool:
         chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
         drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
         tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
-        return chosen, plan_regeneration(self._holdings(), cohort_id, tasks)
+        removal = plan_regeneration(self._holdings(), cohort_id, tasks)
+        with closing(self.catalog()) as catalog:
+            again = estimate_again(removal.goes, catalog, self.config, self.inputs)
+        return chosen, replace(removal, again=again)
 
     def regenerate(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
@@ -415,6 +418,30 @@ class Pool:
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id)
 
+    def matching(
+        self,
+        stage: str | None = None,
+        *,
+        where: Mapping[str, Iterable[str]] | None = None,
+        origins: Collection[str] = (),
+    ) -> Listing:
+        """Return the generations of the pool that are asked for, whatever cohorts they are in, by stage and id.
+
+        Args:
+            stage: Only this stage's generations.
+            where: Field to the levels of which it must have one; see `CohortScope.matching`.
+            origins: Only what runs of these cohorts made.
+
+        Raises:
+            UsageError: No generation has such a field or level, or no cohort is named so.
+            CorruptGeneration: The record of a generation that is asked for is damaged.
+        """
+        pipeline = self.config.pipeline
+        asked = None if stage is None else pipeline[stage]
+        with closing(self.catalog()) as catalog:
+            known = self.cohort_ids()
+            return all_matching(pipeline, self.store, catalog, known, stage=asked, where=where, origins=origins)
+
     def _present(self, stage: Stage) -> Present:
         with closing(self.catalog()) as catalog:
             return catalog.present(stage)
@@ -452,9 +479,9 @@ class Pool:
         return find_generation(self.config.pipeline, self.store, gen_id)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
-        """Return stage, id and attempts of a task by its id or the beginning of it, or None where none were kept."""
-        for stage in self.config.pipeline:
-            for found in sorted(self.store.attempted(stage)):
-                if gen_id and found.startswith(gen_id):
-                    return stage, found, self.store.attempts(stage, found)
-        return None
+        """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.
+
+        Raises:
+            NotFound: Attempts at several tasks were kept whose ids start so.
+        """
+        return find_attempts(self.config.pipeline, self.store, gen_id)

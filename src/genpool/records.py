@@ -22,6 +22,7 @@ from genpool.yaml_reader import is_version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from genpool.signatures import FieldValue
     from genpool.stages import Stage
 
 FORMAT: Final = "genpool.generation/1"
@@ -152,11 +153,20 @@ class Record:
     """The scheme of the id; None for a legacy id."""
     extra: Mapping[str, Json] = field(default_factory=dict)
     """Keys that this version does not know; written back as they were."""
+    stored: Mapping[str, Json] | None = None
+    """The whole object of a record that another tool wrote (without `format` and `id_scheme`); None for ours."""
 
     @property
     def stage(self) -> Stage:
         """The generation's stage."""
         return self.signature.stage
+
+    def stated(self) -> dict[str, FieldValue | None]:
+        """Return the signature's fields; the replicate is None where a legacy record states none."""
+        fields: dict[str, FieldValue | None] = dict(self.signature.as_dict())
+        if self.is_legacy and self.signature.replicate == NO_REPLICATE:
+            fields[REPLICATE_FIELD] = None
+        return fields
 
     @property
     def is_legacy(self) -> bool:
@@ -164,7 +174,13 @@ class Record:
         return self.id_scheme is None
 
     def as_json(self) -> dict[str, Json]:
-        """Return the object of metadata.json, without its digest of itself."""
+        """Return the object of metadata.json, without its digest of itself.
+
+        Of a record that another tool wrote it is what that wrote, and null for what it does not say.
+        """
+        if self.stored is not None:
+            unsaid = dict.fromkeys((*self.stage.fields, *_STATED))
+            return {**unsaid, "gen_id": self.gen_id, "stage": self.stage.name, **self.stored}
         return {
             **self.extra,
             **self.signature.as_dict(),
@@ -318,6 +334,10 @@ _KNOWN: Final = frozenset(
 )
 
 
+_STATED: Final = tuple(sorted(_KNOWN - {"self", "reason"}))
+"""The keys that our own record of a generation has, besides its signature."""
+
+
 def _record_of(value: dict[str, Json], signature: Signature, name: str, legacy: bool) -> Record:
     def text(key: str) -> str | None:
         item = value.get(key)
@@ -337,6 +357,7 @@ def _record_of(value: dict[str, Json], signature: Signature, name: str, legacy: 
         parser=text("parser"),
         score=_score_of(value.get("score")),
         id_scheme=None if legacy else SCHEME,
+        stored=value if legacy else None,
         extra={key: item for key, item in value.items() if key not in _KNOWN and key not in signature.stage.fields},
     )
 

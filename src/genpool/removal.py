@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.catalog import Catalog, Present
+    from genpool.estimate import Estimate
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
@@ -90,6 +91,8 @@ class Removal:
     """Whether the cohort's own folder goes."""
     by_cohort: Mapping[str | None, Mapping[str, int]] = field(default_factory=dict)
     """Cohort to stage to how many of its members go; None for those that no cohort has as a member."""
+    again: Estimate | None = None
+    """What the calls take that make again what goes; None where nobody means to."""
 
     @property
     def is_empty(self) -> bool:

@@ -36,6 +36,7 @@ class RuleReader:
         levels: An axis of these to its levels, or None where they could not be read.
         inputs: Where the pool's files are.
         problems: Told what is wrong.
+        roots: The stage of the generations that the spec starts from, where it has `from:`.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class RuleReader:
         levels: Callable[[Axis], Sequence[str] | None],
         inputs: Inputs,
         problems: Problems,
+        roots: Stage | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.selected = selected
         self.levels = levels
         self.inputs = inputs
         self.problems = problems
+        self.given = () if roots is None else (roots.name, *(one.name for one in pipeline.ancestors(roots)))
 
     def read(self, node: Node | None) -> Rules:
         """Return the rules that are usable, each kind in the order of the file."""
@@ -183,6 +186,12 @@ class RuleReader:
         elif stage_name not in self.pipeline:
             hint = nearest(stage_name, self.pipeline.names)
             self.problems.add(f"{where}: unknown stage {stage_name!r} in {typed!r}", node.line, hint)
+        elif stage_name in self.given:
+            said = (
+                f"the cohort starts from {self.given[0]} generations that exist, and rules are for what is below them"
+            )
+            hint = "list under `from:` the generations that you want, or leave the rule out"
+            self.problems.add(f"{where}: {typed!r}: {said}", node.line, hint)
         elif name == "replicates":
             hint = f"`replicates: …` in the section `{stage_name}:` sets their number"
             self.problems.add(f"{where}: {typed!r}: replicates are not an axis", node.line, hint)

@@ -64,15 +64,40 @@ class StageTally:
 
     wanted: int = 0
     reused: int = 0
+    """Existed before, or another run was first with them."""
     made: int = 0
     failed: int = 0
     exhausted: int = 0
     blocked: int = 0
+    unusable: int = 0
+    """What is in their place is damaged or is another task's."""
+    legacy: int = 0
+    """Reused under an id that is not that of their signature."""
+    origins: dict[str | None, int] = field(default_factory=dict)
+    """The reused ones by the cohort whose run made them; None for those that do not say."""
 
     @property
     def left(self) -> int:
         """Tasks that were not tried, or not to the end."""
-        return self.wanted - self.reused - self.made - self.failed - self.exhausted - self.blocked
+        tried = self.made + self.failed + self.exhausted
+        return self.wanted - self.reused - tried - self.blocked - self.unusable
+
+    def row(self, cohort_id: str) -> dict[str, int]:
+        """Return the counts by column, as a plan's `StagePlan.row` does."""
+        own = self.origins.get(cohort_id, 0)
+        return {
+            "wanted": self.wanted,
+            "reused": self.reused,
+            "own": own,
+            "others": self.reused - own,
+            "legacy ids": self.legacy,
+            "made": self.made,
+            "failed": self.failed,
+            "exhausted": self.exhausted,
+            "unusable": self.unusable,
+            "blocked": self.blocked,
+            "left": self.left,
+        }
 
 
 @dataclass(slots=True)
@@ -306,6 +331,7 @@ class Runner:
         if made.outcome is Outcome.COMMITTED:
             if made.others:
                 tally.reused += 1
+                tally.origins[made.origin] = tally.origins.get(made.origin, 0) + 1
             else:
                 tally.made += 1
             for child_at, child in self._waiting.get((stage.stage.name, index), ()):
@@ -344,7 +370,8 @@ class Runner:
 def _defect(gen_id: str, error: Exception) -> GenpoolError:
     """Return the error for what nobody foresaw, the traceback with it."""
     found = GenpoolError(
-        f"{gen_id}: {type(error).__name__}: {error}", hint="this is a defect of genpool; please report it"
+        f"{gen_id}: {type(error).__name__}: {error}",
+        hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
     )
     found.__cause__ = error
     return found
@@ -376,6 +403,9 @@ def new_report(run_id: str, plan: Plan) -> RunReport:
             reused=counts[State.REUSE],
             exhausted=counts[State.EXHAUSTED],
             blocked=counts[State.BLOCKED],
+            unusable=counts[State.UNUSABLE],
+            legacy=len(stage.legacy),
+            origins=stage.origins(),
         )
     return RunReport(run_id, plan.cohort_id, stages, notes=plan.notes, drift=plan.drift)
 

@@ -11,26 +11,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
-from genpool.membership import Member, read_membership
+from genpool.filters import Candidate, choose, read_conditions
+from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from genpool.catalog import Present
+    from genpool.catalog import Catalog, Present
     from genpool.layout import PoolLayout
     from genpool.records import Record
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
-    from genpool.store import GenerationStore
+    from genpool.store import Attempt, GenerationStore
 
 OWN = "own"
 REUSED = "reused"
 MISSING = "missing"
 UNUSABLE = "unusable"
+MADE = "made"
+
+_CANDIDATES = 5
+"""So many of the ids that an ambiguous beginning may stand for are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,21 @@ class MemberState:
     stage: str
     gen_id: str
     state: str
-    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged)."""
+    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged);
+    `made` where no cohort was asked about."""
     record: Record | None
     """Its record; None where it is missing or unusable."""
     fields: Mapping[str, FieldValue]
     """Its signature's fields: from the record, or where it is missing from the membership."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What was asked for, and how much of it nobody can tell."""
+
+    members: tuple[MemberState, ...]
+    unread: tuple[str, ...] = ()
+    """Ids that were left out because they, or something above them, cannot be read."""
 
 
 @dataclass(slots=True)
@@ -101,6 +116,7 @@ class CohortScope:
     ) -> None:
         self.cohort_id = cohort_id
         self._look = present
+        self._layout = layout
         self._pipeline = pipeline
         self._store = store
         self._members = read_membership(layout, pipeline, cohort_id)
@@ -142,10 +158,74 @@ class CohortScope:
         if state in {MISSING, UNUSABLE}:
             return MemberState(member.stage, member.gen_id, state, None, member.fields)
         record = self._record(self._pipeline[member.stage], member.gen_id)
-        fields = record.signature.as_dict()
+        fields = _stated(record)
         if record.is_legacy and member.fields.get(REPLICATE_FIELD):
             fields[REPLICATE_FIELD] = int(member.fields[REPLICATE_FIELD])  # its slot in this cohort's plan
         return MemberState(member.stage, member.gen_id, state, record, fields)
+
+    def matching(
+        self,
+        stage: str | None = None,
+        *,
+        where: Mapping[str, Iterable[str]] | None = None,
+        origins: Collection[str] = (),
+        states: Collection[str] = (),
+    ) -> Listing:
+        """Return the members that are asked for, in plan order.
+
+        Args:
+            stage: Only this stage's members.
+            where: Field to the levels of which it must have one: `template` is a member's own, `draft.template` that
+                of the draft in its lineage. All fields must hold.
+            origins: Only what runs of these cohorts made.
+            states: Only these states (see `MemberState`).
+
+        Raises:
+            UsageError: No member has such a field or level, or no cohort is named so.
+            CorruptGeneration: The record of a member that is asked for is damaged.
+        """
+        asked = None if stage is None else self._pipeline[stage]
+        conditions = read_conditions(self._pipeline, where or {}, asked)
+        members = [one for one in self._members if stage in {None, one.stage}]
+        candidates = [Candidate(self._pipeline[one.stage], one.gen_id, self._origin(one)) for one in members]
+        chosen = choose(
+            self._pipeline,
+            candidates,
+            self._fields_of,
+            conditions,
+            origins,
+            cohort_ids(self._layout) if origins else (),
+        )
+
+        def kept(places: Iterable[int]) -> list[Member]:
+            return [members[at] for at in places if not states or self._standing(members[at]) in states]
+
+        return Listing(
+            tuple(self._state(one) for one in kept(chosen.places)), tuple(one.gen_id for one in kept(chosen.unread))
+        )
+
+    def _origin(self, member: Member) -> str | None:
+        present = self._present[member.stage]
+        return present.origin(member.gen_id) if member.gen_id in present.whole else None
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], Mapping[str, FieldValue] | None]:
+        """The fields of tasks as far as they were looked up; the membership's lines to begin with."""
+        return {
+            (one.stage, one.gen_id): one.fields
+            for one in self._members
+            if len(one.fields) == len(self._pipeline[one.stage].fields)
+        }
+
+    def _fields_of(self, stage: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
+        """Return the fields of a member or of what is above one: as the membership says, else its record."""
+        key = stage.name, gen_id
+        if key not in self._known:
+            try:
+                self._known[key] = _stated(self._store.record(stage, gen_id))
+            except (PoolError, InvalidSignature):
+                self._known[key] = None
+        return self._known[key]
 
     def _standing(self, member: Member) -> str:
         """Return how a member stands, from the catalog alone."""
@@ -232,6 +312,47 @@ class CohortScope:
         return lineage(self._pipeline, self._store, record)
 
 
+def _stated(record: Record) -> dict[str, FieldValue]:
+    """Return the fields that a record states: a legacy one may have no replicate."""
+    return {name: value for name, value in record.stated().items() if value is not None}
+
+
+def all_matching(
+    pipeline: Pipeline,
+    store: GenerationStore,
+    catalog: Catalog,
+    cohorts: Iterable[str],
+    *,
+    stage: Stage | None = None,
+    where: Mapping[str, Iterable[str]] | None = None,
+    origins: Collection[str] = (),
+) -> Listing:
+    """Return the generations of a whole pool that are asked for, by stage and id; see `CohortScope.matching`.
+
+    A legacy generation's replicate is its slot.
+    """
+    conditions = read_conditions(pipeline, where or {}, stage)
+    signatures = {one.name: dict(catalog.signatures(one)) for one in pipeline}
+    present = {one.name: catalog.present(one) for one in ((stage,) if stage else pipeline)}
+
+    def fields_of(of: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
+        found = signatures[of.name].get(gen_id)
+        return None if found is None else found.as_dict()
+
+    candidates = [
+        Candidate(pipeline[name], gen_id, present[name].origin(gen_id))
+        for name in present
+        for gen_id in signatures[name]
+    ]
+    chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohorts)
+    members = []
+    for one in (candidates[at] for at in chosen.places):
+        fields = signatures[one.stage.name][one.gen_id].as_dict()
+        members.append(MemberState(one.stage.name, one.gen_id, MADE, store.record(one.stage, one.gen_id), fields))
+    damaged = [gen_id for name in present for gen_id in present[name].unusable]
+    return Listing(tuple(members), (*(candidates[at].gen_id for at in chosen.unread), *damaged))
+
+
 def lineage(pipeline: Pipeline, store: GenerationStore, record: Record) -> list[Record]:
     """Return the records above one, nearest first.
 
@@ -252,18 +373,45 @@ def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> 
     Raises:
         NotFound: No generation, or more than one, has an id that starts so.
     """
+    found = _only(pipeline, store.listed, gen_id, "generations have an id")
+    if found is None:
+        raise NotFound(
+            f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations"
+        )
+    return store.record(*found)
+
+
+def find_attempts(
+    pipeline: Pipeline, store: GenerationStore, gen_id: str
+) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
+    """Return stage, id and attempts of a task by its id, or by the only one that starts so.
+
+    Returns:
+        None where no attempts were kept at a task with such an id.
+
+    Raises:
+        NotFound: Attempts at more than one such task were kept.
+    """
+    found = _only(pipeline, store.attempted, gen_id, "tasks with attempts have an id")
+    return None if found is None else (*found, store.attempts(*found))
+
+
+def _only(
+    pipeline: Pipeline, listed: Callable[[Stage], frozenset[str]], gen_id: str, what: str
+) -> tuple[Stage, str] | None:
+    """Return stage and id of what bears an id, or of the only thing whose id starts so; None where nothing does.
+
+    Raises:
+        NotFound: Several ids start so.
+    """
     matches = []
     for stage in pipeline:
-        listed = store.listed(stage)
-        if gen_id in listed:
-            return store.record(stage, gen_id)
-        matches += [(stage, one) for one in listed if one.startswith(gen_id)]
-    if len(matches) == 1 and gen_id:
-        return store.record(*matches[0])
-    if matches and gen_id:
-        shown = ", ".join(sorted(one for _, one in matches)[:5])
-        raise NotFound(
-            f"{len(matches)} generations have an id that starts with {gen_id!r}: {shown} …",
-            hint="type more of it",
-        )
-    raise NotFound(f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations")
+        names = listed(stage)
+        if gen_id in names:
+            return stage, gen_id
+        matches += [(stage, one) for one in names if gen_id and one.startswith(gen_id)]
+    if len(matches) > 1:
+        ids = sorted(one for _, one in matches)
+        shown = ", ".join(ids[:_CANDIDATES]) + (" …" if len(ids) > _CANDIDATES else "")
+        raise NotFound(f"{len(ids)} {what} that starts with {gen_id!r}: {shown}", hint="type more of it")
+    return matches[0] if matches else None

@@ -157,7 +157,7 @@ class _SpecReader:
             tops = ", ".join(stage.name for stage in self.pipeline if stage.parent is None)
             self.problems.add("no stage is selected", tree.line, f"start with a section for {tops}")
         description = self.problems.text(tree, "description", "a spec") or ""
-        return CohortSpec(cohort_id, description, tuple(stages), text, self._limits(tree, stages), roots)
+        return CohortSpec(cohort_id, description, tuple(stages), text, self._limits(tree, stages, roots), roots)
 
     def _roots(self, cohort_id: str, tree: Table) -> Roots | None:
         """Return the generations that the cohort starts from."""
@@ -185,7 +185,7 @@ class _SpecReader:
             self.problems.add(said, line, f"add a section `{stage.parent}:`")
         return True
 
-    def _limits(self, tree: Table, stages: Sequence[StageSpec]) -> Limits:
+    def _limits(self, tree: Table, stages: Sequence[StageSpec], roots: Roots | None) -> Limits:
         """Read the rules, and apply them where all is known that they speak of."""
 
         @cache
@@ -203,7 +203,9 @@ class _SpecReader:
 
         before = len(self.problems.found)
         selected = [stage.name for stage in self.pipeline if stage.name in tree.entries]
-        rules = RuleReader(self.pipeline, selected, levels, self.inputs, self.problems).read(tree.entries.get("rules"))
+        start = roots.stage if roots else None
+        reader = RuleReader(self.pipeline, selected, levels, self.inputs, self.problems, start)
+        rules = reader.read(tree.entries.get("rules"))
         if len(self.problems.found) > before or any(levels(axis) is None for axis in rules.axes):
             return Limits()
         return apply_rules(rules, lambda axis: levels(axis) or (), self.problems)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+from tests.small_pools import make_pool, models, write_spec
 
 from .conftest import rewrite
 
@@ -41,3 +44,26 @@ def test_an_axis_that_is_none_gets_the_nearest(genpool: Type) -> None:
     said = genpool("fill-gaps", "demo", "--axis", "draft.templates", *LEVELS)
     assert said.code == 2
     assert "did you mean 'draft.template'?" in said.err
+
+
+def test_a_level_with_a_comma_is_typed_in_quotation_marks_or_as_an_option_of_its_own(
+    genpool: Type, tmp_path: Path
+) -> None:
+    pool = make_pool(tmp_path / "commas")
+    (pool.root / "rows.csv").write_text('id,topic\n"a, b",one\nc,two\n')
+    write_spec(pool.root, draft="template: [plain, long], model: [writer]")
+    lines = [
+        json.dumps({"stage": "draft", **task.signature.as_dict()})
+        for task in pool.plan("c").tasks()
+        if task.signature["combo_id"] == "c" or task.signature["template_id"] == "plain"
+    ]
+    (tmp_path / "some.jsonl").write_text("\n".join(lines))
+    pool.run("c", models=models(), only=tmp_path / "some.jsonl")
+    words = ("--pool", str(pool.root), "fill-gaps", "c", "--axis", "draft.combo")
+    said = [genpool(*words, *levels) for levels in (["--levels", '"a, b",c'], ["--levels", '"a, b"', "--levels", "c"])]
+    assert said[0].code == 0, said[0].err
+    assert "# tasks that have no generation: 1 (draft 1)\n" in said[0].out
+    assert '["a, b", long, writer]' in said[0].out
+    assert said[1] == said[0]
+    assert "has no level 'a'" in genpool(*words, "--levels", "a, b,c").err
+    assert "is not a list of levels" in genpool(*words, "--levels", '"a, b,c').err

@@ -226,3 +226,26 @@ def test_what_drifted_is_made_anew_with_all_that_descends_in_any_cohort(genpool:
 def test_regenerating_needs_names_of_a_known_kind(genpool: Type) -> None:
     assert genpool("drift", "regenerate", "c", "colour=red").code == 2
     assert "nothing of that drifted" in genpool("drift", "regenerate", "c", "model=judge").out
+
+
+def test_what_goes_is_priced_before_it_goes(genpool: Type, root: Path) -> None:
+    rewrite(root / "templates/draft/plain.j2", "Write about", "Write on")
+    said = genpool("drift", "regenerate", "c").out
+    assert "to make all of that again: 12 calls\n" in said
+    assert "tokens in about " in said
+    assert "no price: judge, writer\n" in said
+    rewrite(
+        root / "pool.yaml", "writer: {client: scripted}", "writer: {client: scripted, price: {input: 9, output: 9}}"
+    )
+    said = genpool("drift", "regenerate", "c").out
+    assert "cost about 0.00" in said
+    assert "without a price: judge\n" in said
+    assert "no price: " not in said
+    dry, done = (genpool("drift", "regenerate", "c", "--json", *words).json for words in ([], ["--yes"]))
+    assert dry["again"] == done["again"]
+    again = dry["again"]
+    assert (again["calls"], again["models_without_a_price"]) == (12, ["judge"])
+    assert 0 < again["cost"]["low"] <= again["cost"]["expected"] <= again["cost"]["high"]
+    assert genpool("run", "c", "-q", "--json").json["calls"] == 2 + 2 + 8
+    nothing = genpool("drift", "regenerate", "c", "--json").json
+    assert (nothing["goes"], nothing["again"]["calls"]) == ([], 0)

@@ -154,6 +154,33 @@ def test_run_shows_plain_lines_where_there_is_no_terminal(genpool: Type) -> None
     assert "\x1b" not in said
 
 
+def test_plan_and_run_say_whose_runs_made_what_is_reused(genpool: Type, root: Path) -> None:
+    whole = spec(root).read_text()
+    (root / "cohorts/other").mkdir()
+    (root / "cohorts/other/cohort.yaml").write_text(whole.replace("baseline, rolling-thread", "baseline"))
+    genpool("run", "other", "-q")
+    planned, ran = genpool("plan", "demo", "--json").json, genpool("run", "demo", "--json").json
+    assert (
+        planned["reused_from"]
+        == ran["reused_from"]
+        == {
+            "draft": [{"cohort_id": "other", "generations": 3}],
+            "essay": [{"cohort_id": "other", "generations": 6}],
+            "evaluation": [{"cohort_id": "other", "generations": 24}],
+        }
+    )
+    assert ran["total"] == {**dict.fromkeys(ran["total"], 0), "wanted": 66, "reused": 33, "others": 33, "made": 33}
+    assert {*ran["stages"]["draft"]} >= {"wanted", "reused", "made", "failed", "exhausted", "blocked", "left"}
+    table = "reused from   draft   essay   evaluation   total\n"
+    again = genpool("run", "demo", "-q").out
+    assert table in again
+    assert (
+        "demo (own)        3       6           24      33\nother             3       6           24      33\n" in again
+    )
+    assert table in genpool("plan", "demo").out
+    assert "reused from" not in genpool("run", "other", "-q").out, "where all is its own the table says no more"
+
+
 def test_plan_lists_every_task_with_its_signature(genpool: Type) -> None:
     lines = [json.loads(line) for line in _raw("plan", "demo", "--tasks", genpool=genpool)]
     assert len(lines) == 66

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -13,12 +15,17 @@ import pytest
 from genpool.canonical import canonical_json, sha256
 from genpool.cli.main import main
 from genpool.cli.output import print_table
-from genpool.cli.run import print_report
+from genpool.cli.run import print_report, tell_cause
 from genpool.errors import GenpoolError
 from genpool.pool import Pool
 from genpool.runner import RunReport, StageTally
+from genpool.testing import ScriptedModel
+from tests.legacy_pools import write_legacy
 
 from .conftest import SCRIPTED, Type, rewrite
+
+if TYPE_CHECKING:
+    from genpool.llm.client import Request
 
 JUDGE = "smollm2-135m-judge: {client: scripted}"
 
@@ -105,7 +112,6 @@ def test_a_group_alone_prints_its_help(words: list[str], capsys: pytest.CaptureF
         (["show", "d_", "--prompt", "--raw"], "--prompt and --raw exclude each other"),
         (["show", "d_", "--text", "--json"], "--text and --json exclude each other"),
         (["plan", "demo", "--tasks", "--json"], "--tasks and --json exclude each other"),
-        (["ls", "--stage", "draft"], "--stage needs a COHORT"),
         (["ls", "--state", "own"], "--state needs a COHORT"),
         (["id", "draft", "combo_id=a", "combo_id=b"], "the field 'combo_id' is given twice"),
         (["why", "draft", "combo_id=a", "combo_id=a"], "the field 'combo_id' is given twice"),
@@ -235,6 +241,55 @@ def test_one_unreadable_membership_does_not_hide_the_others(genpool: Type, damag
     assert document.code == 1
     assert '"error"' in document.out
     assert genpool(verb, damaged).code == 1
+
+
+# --- legacy, and what nobody foresaw ---
+
+
+def test_a_legacy_generation_is_shown_as_it_is_stored(genpool: Type, root: Path) -> None:
+    draft = write_legacy(root, "draft", "old-1", "combo_x", "plain", "writer", origin=None, created_at=None)
+    write_legacy(root, "essay", "old-2", draft, "story", replicate="2", mode="llm")
+    said = genpool("show", draft).out
+    assert "made elsewhere, for which cohort is not recorded, when is not recorded\n" in said
+    assert "replicate       not recorded\n" in said
+    assert "None" not in said
+    assert "made by a model for cohort old, 2024-01-01T00:00:00+00:00\n" in genpool("show", "old-2").out
+    shown = genpool("show", draft, "--json").json["metadata"]
+    stored = json.loads((root / "gens/draft/old-1/metadata.json").read_text())
+    assert {key: value for key, value in shown.items() if value is not None} == stored
+    assert [shown[key] for key in ("format", "replicate", "origin_cohort_id", "mode")] == [None] * 4
+    below = genpool("show", "old-2", "--json").json
+    assert below["metadata"]["replicate"] == "2"
+    assert below["lineage"][0]["replicate"] is None
+
+
+def test_an_ambiguous_beginning_of_attempts_is_refused_with_the_candidates(genpool: Type, attempted: str) -> None:
+    said = genpool("show", "v_")
+    assert said.code == 1
+    assert said.out == ""
+    assert "48 tasks with attempts have an id that starts with 'v_': v_" in said.err
+    assert said.err.count("v_") == 1 + 5
+
+
+def test_the_cause_of_what_nobody_foresaw_is_printed_where_it_is_asked_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumbles(_: Request) -> str:
+        raise RuntimeError("what is this")
+
+    clients = dict.fromkeys(Pool.open(root).config.models, ScriptedModel(stumbles))
+    report = Pool.open(root).run("demo", models=clients)
+    assert "GENPOOL_TRACEBACK=1" in str(report.stopped_by.hint if report.stopped_by else "")
+    tell_cause(report)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("GENPOOL_TRACEBACK", "1")
+    tell_cause(report)
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert "in stumbles\n" in said
+    assert said.endswith("RuntimeError: what is this\n")
+    tell_cause(report_of())
+    assert capsys.readouterr().err == ""
 
 
 # --- reports, tables, models ---

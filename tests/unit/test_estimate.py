@@ -11,7 +11,7 @@ from genpool.llm.client import Completion
 from genpool.pool import Pool
 from genpool.records import Usage
 from genpool.testing import ScriptedModel
-from tests.small_pools import make_pool, models, whole_cohort
+from tests.small_pools import make_pool, models, whole_cohort, write_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,3 +80,65 @@ def test_nothing_to_make_takes_nothing(pool: Pool) -> None:
     pool.run("c", models=models())
     expected = pool.estimate(pool.plan("c"))
     assert (expected.calls, expected.cost, expected.unpriced) == (0, None, ())
+
+
+# --- making again what goes -------------------------------------------------------------------------
+
+
+def drifted(pool: Pool) -> None:
+    path = pool.root / "templates" / "draft" / "plain.j2"
+    path.write_text(path.read_text().replace("Write about", "Write on"))
+
+
+def usage_of(request: Request) -> Completion:
+    return Completion("A text.", "stop", "m", Usage(70, 30), "scripted")
+
+
+def test_what_a_regeneration_takes_is_what_the_run_after_it_takes(pool: Pool) -> None:
+    pool.run("c", models=models(writer=ScriptedModel(usage_of)))
+    drifted(pool)
+    _, removal = pool.plan_regeneration("c")
+    again = removal.again
+    assert again is not None
+    assert again.without_history == 0
+    assert again.unpriced == ("judge",)
+    pool.regenerate("c")
+    plan = pool.plan("c")
+    after = pool.estimate(plan)
+    assert (again.calls, again.most_calls) == (after.calls, after.most_calls)
+    assert again.calls < len(removal.goes) == plan.to_make, "copies make no call"
+    report = pool.run("c", models=models(writer=ScriptedModel(usage_of)))
+    assert again.calls == report.calls
+    assert again.cost is not None
+    assert again.cost.expected == pytest.approx(report.cost)
+
+
+def test_generations_of_other_cohorts_are_priced_too(pool: Pool) -> None:
+    write_spec(pool.root, "other", essay="template: [letter]")
+    for cohort in ("c", "other"):
+        pool.run(cohort, models=models(writer=ScriptedModel(usage_of)))
+    drifted(pool)
+    _, removal = pool.plan_regeneration("c")
+    assert removal.again is not None
+    # two drafts, and of each a story, a letter and a copy, with two judgements of the story and of the copy
+    assert removal.again.calls == 2 * (1 + 2 + 4)
+    pool.regenerate("c")
+    reports = [pool.run(name, models=models(writer=ScriptedModel(usage_of))) for name in ("c", "other")]
+    assert removal.again.calls == sum(one.calls for one in reports)
+
+
+def test_a_template_that_copies_now_costs_nothing_and_one_that_asks_now_costs_a_call(pool: Pool) -> None:
+    pool.run("c", models=models())
+    templates = pool.root / "templates" / "essay"
+    story, same = (templates / "story.j2").read_text(), (templates / "same.j2").read_text()
+    (templates / "same.j2").write_text(story)
+    _, asks = pool.plan_regeneration("c")
+    (templates / "same.j2").write_text(same)
+    (templates / "story.j2").write_text(same)
+    _, copies = pool.plan_regeneration("c")
+    assert (asks.again.calls, copies.again.calls) == (2 + 4, 4)  # type: ignore[union-attr]
+
+
+def test_a_purge_is_not_priced(pool: Pool) -> None:
+    pool.run("c", models=models())
+    assert pool.plan_purge("c").again is None

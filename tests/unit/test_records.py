@@ -335,3 +335,18 @@ def test_a_legacy_record_without_a_field_is_told_so() -> None:
 def test_a_legacy_record_with_other_shapes_is_read_without_them(changes: dict[str, Any]) -> None:
     record = decode(orjson.dumps({**LEGACY, **changes}))
     assert (record.score, record.call, record.mode) == (None, None, "llm")
+
+
+def test_a_legacy_record_is_shown_as_it_is_stored_and_null_where_it_says_nothing() -> None:
+    stored = {**LEGACY, "replicate": "2", "score": {"value": 1.5, "by": "hand"}, "run_id": 7}
+    record = decode(orjson.dumps(stored), name="old-1")
+    shown = record.as_json()
+    assert {key: shown[key] for key in stored} == stored
+    unsaid = ("format", "id_scheme", "mode", "fingerprints", "call", "parser")
+    assert [shown[key] for key in unsaid] == [None] * len(unsaid)
+    assert (shown["gen_id"], shown["stage"]) == ("old-1", "draft")
+    nothing = {key: value for key, value in LEGACY.items() if key not in {"replicate", "origin_cohort_id"}}
+    silent = decode(orjson.dumps(nothing))
+    assert (silent.as_json()["replicate"], silent.as_json()["origin_cohort_id"]) == (None, None)
+    assert silent.stated() == {**silent.signature.as_dict(), "replicate": None}
+    assert decode(orjson.dumps(LEGACY)).stated()["replicate"] == 1

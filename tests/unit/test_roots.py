@@ -421,3 +421,20 @@ def test_members_without_a_generation_are_left_out_and_told(pool: Pool) -> None:
     plan = pool.plan("c")
     assert len(plan.stage("essay")) == 6
     assert plan.notes[0].startswith("from: 2 of 8 essay members have no generation yet and are left out")
+
+
+@pytest.mark.parametrize("axis", ["essay.template", "essay.replicates", "draft.model", "draft.combo"])
+def test_a_rule_on_what_a_cohort_starts_from_is_told_what_to_do_instead(pool: Pool, axis: str) -> None:
+    start(pool, UNION)
+    spec = pool.layout.spec("c")
+    spec.write_text(spec.read_text() + f"rules:\n  subsets:\n    - {{axis: {axis}, keep: [story]}}\n")
+    (problem,) = told(pool)
+    assert problem.message == (
+        f"rules.subsets: {axis!r}: the cohort starts from essay generations that exist, "
+        "and rules are for what is below them"
+    )
+    assert problem.hint == "list under `from:` the generations that you want, or leave the rule out"
+    assert problem.line == 6
+    rewritten = spec.read_text().replace(axis, "evaluation.template").replace("story", "clarity")
+    spec.write_text(rewritten)
+    assert pool.plan("c").to_make

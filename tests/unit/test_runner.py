@@ -17,6 +17,7 @@ from tests.small_pools import (
     generations,
     ledger_entries,
     make_pool,
+    metadata,
     models,
     seeds_of,
     torn_generations,
@@ -449,3 +450,84 @@ def test_copies_make_no_call_and_no_ledger_entry(pool: Pool) -> None:
     pool.run("c", models=models())
     intents = [entry["stage"] for entry in ledger_entries(pool.root) if "intent" in entry]
     assert sorted(set(intents)) == ["draft", "evaluation"]
+
+
+# --- what a report counts -----------------------------------------------------------------------------
+
+
+def two_templates(root: Path) -> None:
+    write_spec(root, "again", draft="template: [plain, long], model: [writer]", essay="template: [story]")
+
+
+def test_what_is_reused_is_counted_by_the_cohort_whose_run_made_it(pool: Pool) -> None:
+    whole_cohort(pool.root)
+    two_templates(pool.root)
+    pool.run("c", models=models())
+    shutil.rmtree(pool.root / "gens" / "essay")
+    report = pool.run("again", models=models())
+    assert report.stages["draft"].origins == {"c": 2}
+    assert report.stages["essay"].origins == {}
+    row = report.stages["draft"].row("again")
+    assert (row["wanted"], row["reused"], row["own"], row["others"], row["made"]) == (4, 2, 0, 2, 2)
+    again = pool.run("again", models=models())
+    assert again.stages["draft"].origins == {"c": 2, "again": 2}
+    assert again.stages["draft"].row("again")["own"] == 2
+
+
+def test_every_task_is_counted_once_whatever_became_of_it(tmp_path: Path) -> None:
+    entries = {**TWO_MODELS, "cut": "{client: scripted}", "judge": "{client: scripted, concurrency: 1}"}
+    pool = make_pool(tmp_path, rows=3, models=entries)
+    write_spec(pool.root, draft="template: [plain], model: [writer]")
+    pool.run("c", models=models())
+    made = next((pool.root / "gens" / "draft").iterdir())
+    (made / "metadata.json").write_text("{")
+    write_spec(pool.root, draft="template: [plain], model: [writer, other, cut, judge]", essay="template: [story]")
+
+    def fails(_: Request) -> str:
+        raise CallFailed("no", transient=False, sent=False)
+
+    def gone(_: Request) -> str:
+        raise ModelUnavailable("no such model")
+
+    clients = {
+        "writer": ScriptedModel(),
+        "other": ScriptedModel(fails),
+        "cut": ScriptedModel([" "]),
+        "judge": ScriptedModel(gone),
+    }
+    report = pool.run("c", models=clients)
+    draft, essay = (report.stages[name].row("c") for name in ("draft", "essay"))
+    assert draft == {
+        **dict.fromkeys(draft, 0),
+        "wanted": 12,
+        "reused": 2,
+        "own": 2,
+        "exhausted": 3,
+        "unusable": 1,
+        "failed": 4,
+        "left": 2,
+    }
+    assert essay == {**dict.fromkeys(essay, 0), "wanted": 12, "made": 2, "blocked": 4, "left": 6}
+    ends = ("reused", "made", "failed", "exhausted", "unusable", "blocked", "left")
+    for row in (draft, essay):
+        assert sum(row[name] for name in ends) == row["wanted"]
+        assert row["own"] + row["others"] == row["reused"]
+
+
+def test_what_another_run_was_first_with_is_reused_and_its_cohort_named(pool: Pool) -> None:
+    write_spec(pool.root, essay="template: [story, same]")
+    write_spec(pool.root, "quick", essay="template: [story, same]")
+
+    class Overtaken(ScriptedModel):
+        async def complete(self, request: Request) -> Completion:
+            if not self.requests:
+                await make_pool(pool.root).arun("quick", models=models())
+            return await super().complete(request)
+
+    report = pool.run("c", models=models(writer=Overtaken()))
+    assert report.complete
+    for tally in report.stages.values():
+        assert tally.reused + tally.made == tally.wanted
+        assert tally.origins == {"quick": tally.reused}
+    by_c = [one for one in generations(pool.root) if metadata(pool.root, *one)["origin_cohort_id"] == "c"]
+    assert report.made == len(by_c) == 0

@@ -154,3 +154,20 @@ def test_a_beginning_that_fits_none_or_several_finds_nothing(pool: Pool, typed: 
     with pytest.raises(NotFound) as refused:
         pool.find_generation(typed)
     assert refused.value.hint
+
+
+def test_attempts_are_found_by_the_id_or_the_only_beginning_of_it(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path)
+    write_spec(tmp_path)
+    pool.run("c", models=models(writer=ScriptedModel([" "])))
+    first, second = sorted(path.name for path in (tmp_path / "attempts/draft").iterdir())
+    for typed in (first, first[:12]):
+        found = pool.find_attempts(typed)
+        assert found is not None
+        assert (found[0].name, found[1], len(found[2])) == ("draft", first, 2)
+    assert pool.find_attempts("e_") is None
+    assert pool.find_attempts("") is None
+    with pytest.raises(NotFound) as refused:
+        pool.find_attempts("d_")
+    assert f"2 tasks with attempts have an id that starts with 'd_': {first}, {second}" in refused.value.message
+    assert refused.value.hint == "type more of it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,34 @@ def _field(typed: str) -> tuple[str, str | int]:
     if not equals:
         raise usage(f"{typed!r} is not FIELD=VALUE")
     return name, int(value) if name == "replicate" and _WHOLE.fullmatch(value) and len(value) < 20 else value
+
+
+def typed_levels(typed: Iterable[str]) -> list[str]:
+    """Return the levels of an option that may be given several times, several in one text.
+
+    They are separated by commas; one that has a comma or begins with a quotation mark itself stands in such marks,
+    doubled within, as in a CSV. Blanks around a level do not count.
+    """
+    return [level for text in typed for level in _listed(text)]
+
+
+def _listed(text: str) -> list[str]:
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise usage(f"{text!r} is not a list of levels: {error}; a level with a comma is written '\"a,b\"'") from None
+    return [level.strip() for row in rows for level in row if level.strip()]
+
+
+def typed_conditions(typed: Iterable[str]) -> dict[str, list[str]]:
+    """Return conditions as typed, FIELD=LEVEL[,LEVEL…] each, as field to levels: the same field twice adds levels."""
+    conditions: dict[str, list[str]] = {}
+    for text in typed:
+        name, equals, levels = text.partition("=")
+        if not equals:
+            raise usage(f"{text!r} is not FIELD=LEVEL")
+        conditions.setdefault(name.strip(), []).extend(_listed(levels))
+    return conditions
 
 
 def refuse_together(**given: object) -> None:

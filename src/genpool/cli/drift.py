@@ -75,9 +75,9 @@ def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
 def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     """Move what drifted to the trash, so that a run makes it anew.
 
-    With it goes everything that descends from it, whatever cohorts that is in: these are counted first. Without
-    names everything that drifted under COHORT goes, else only that (see `genpool drift accept`). `genpool trash
-    undo` takes it back.
+    With it goes everything that descends from it, whatever cohorts that is in: this is counted first, and the calls
+    that make it again are priced. Without names everything that drifted under COHORT goes, else only that (see
+    `genpool drift accept`). `genpool trash undo` takes it back.
     """
     from genpool.cli.output import many, print_json, shown
     from genpool.cli.purge import print_trashed, removal_document
@@ -90,7 +90,8 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
     else:
         drift, removal = pool.plan_regeneration(cohort, chosen)
     if as_json:
-        print_json({**removal_document(removal, trashed), "drift": [document(one) for one in drift]})
+        again = removal.again.as_json() if removal.again else None
+        print_json({**removal_document(removal, trashed), "again": again, "drift": [document(one) for one in drift]})
         return
     if not drift and trashed is None:
         print("nothing drifted" if chosen is None else "nothing of that drifted")
@@ -98,6 +99,7 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
     for one in drift:
         print(f"{_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')} drifted")
     _print_by_cohort(removal)
+    _print_price(removal)
     print_trashed(removal, trashed, f"genpool drift regenerate {' '.join([cohort, *names])} --yes")
     if trashed is not None:
         print(f"make them anew: genpool run {cohort}")
@@ -126,6 +128,21 @@ def _print_by_cohort(removal: Removal) -> None:
     print()
     print_table(["members of", *stages], rows, right=stages)
     print()
+
+
+def _print_price(removal: Removal) -> None:
+    """Print what the calls take that make again what goes, whatever cohorts' runs make it."""
+    from genpool.cli.output import many
+    from genpool.cli.plan import print_estimate, unpriced_models
+
+    again = removal.again
+    if again is None or removal.is_empty:
+        return
+    print(f"to make all of that again: {many(again.calls, 'call')}")
+    if again.calls:
+        print_estimate(again)
+    if again.calls and again.cost is None:
+        print(f"no price: {unpriced_models(again)}")
 
 
 def document(one: Drift) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from genpool.pool import Pool
-    from genpool.scope import MemberState
+    from genpool.scope import Listing, MemberState
 
-_COLUMNS: Final = ("gen_id", "state", "choices", "replicate", "from", "score")
 _SHORTEST: Final = 8
 """The fewest characters that an id is cut to."""
 
@@ -25,34 +25,87 @@ _SHORTEST: Final = 8
 @click.option(
     "--state", type=click.Choice(["own", "reused", "missing", "unusable"]), help="Only members in this state."
 )
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=LEVEL[,LEVEL]",
+    help="Only what has one of these levels: template=a,b, or draft.template=a for the draft that it comes from. "
+    "Several fields must all hold.",
+)
+@click.option("--origin", "origins", multiple=True, metavar="COHORT", help="Only what a run of this cohort made.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def command(root: str | None, cohort: str | None, *, stage: str | None, state: str | None, as_json: bool) -> int:
-    """List cohorts, or the generations of one.
+def command(
+    root: str | None,
+    cohort: str | None,
+    *,
+    stage: str | None,
+    state: str | None,
+    where: tuple[str, ...],
+    origins: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """List cohorts, or the generations of one, or of the pool.
 
-    Without COHORT the pool's cohorts; with it the cohort's members, in plan order. On a terminal that is narrower
-    than the table ids are cut to as much as tells them apart, which `genpool show` takes as well.
+    Without COHORT and options the pool's cohorts; with COHORT its members, in plan order; with --stage, --where or
+    --origin alone the generations of the whole pool that fit. On a terminal that is narrower than the table ids are
+    cut to as much as tells them apart, which `genpool show` takes as well.
+
+    Levels are separated by commas, or the option is repeated; a level with a comma stands in quotation marks:
+    --where 'template="a,b"'.
 
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
-    from genpool.cli.arguments import usage
-    from genpool.cli.output import print_json
+    from genpool.cli.arguments import typed_conditions, typed_levels, usage
     from genpool.pool import Pool
 
-    if cohort is None and (stage or state):
-        raise usage(f"{'--stage' if stage else '--state'} needs a COHORT")
+    conditions, makers = typed_conditions(where), typed_levels(origins)
     pool = Pool.find(root)
-    if cohort is None:
+    if cohort is None and state:
+        raise usage("--state needs a COHORT")
+    if cohort is None and not (stage or conditions or makers):
         return _cohorts(pool, as_json=as_json)
-    if stage is not None:
-        pool.config.pipeline[stage]
+    if cohort is None:
+        _show_all(pool, pool.matching(stage, where=conditions, origins=makers), as_json=as_json)
+        return 0
     scope = pool.scope(cohort)
-    members = [one for one in scope.members(stage) if state in {None, one.state}]
+    found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
     if as_json:
-        print_json({"format": "genpool.members/1", "members": [_document(one) for one in members]})
+        _print_document("members", found)
     else:
-        _print_members(members, scope.member_ids, combo_names(pool))
+        _print_members(found.members, scope.member_ids, combo_names(pool), "state")
+    _print_unread(found)
     return 0
+
+
+def _show_all(pool: Pool, found: Listing, *, as_json: bool) -> None:
+    """Print generations of the whole pool; whose run made them takes the place of how they stand in a cohort."""
+    if as_json:
+        _print_document("generations", found)
+    else:
+        everyone = (gen_id for stage in pool.config.pipeline for gen_id in pool.store.listed(stage))
+        _print_members(found.members, everyone, combo_names(pool), "origin")
+    _print_unread(found)
+
+
+def _print_document(what: str, found: Listing) -> None:
+    from genpool.cli.output import print_json
+
+    print_json(
+        {"format": f"genpool.{what}/1", what: [_document(one) for one in found.members], "unread": list(found.unread)}
+    )
+
+
+def _print_unread(found: Listing) -> None:
+    from genpool.cli.output import many
+
+    if found.unread:
+        sys.stdout.flush()
+        lacking = many(len(found.unread), "generation")
+        print(
+            f"{lacking} left out: nobody knows whether they fit, because they or what is above them cannot be read",
+            file=sys.stderr,
+        )
 
 
 def _cohorts(pool: Pool, *, as_json: bool) -> int:
@@ -105,19 +158,29 @@ def combo_names(pool: Pool) -> dict[str, str]:
     return {name: " + ".join(combo.concepts) for name, combo in recorded.items() if combo.concepts}
 
 
-def _print_members(members: Sequence[MemberState], everyone: Iterable[str], names: Mapping[str, str]) -> None:
-    """Print members; on a terminal that is too narrow, ids are cut and combos are named by their concepts alone."""
+def _print_members(
+    members: Sequence[MemberState], everyone: Iterable[str], names: Mapping[str, str], second: str
+) -> None:
+    """Print members; on a terminal that is too narrow, ids are cut and combos are named by their concepts alone.
+
+    Args:
+        members: What is printed.
+        everyone: The ids among which a cut one must be told apart.
+        names: What combo ids stand for.
+        second: The second column: `state` or `origin`.
+    """
     from genpool.cli.output import print_table, table_width, terminal_width
 
-    lines = [_line(one, names, None) for one in members]
+    columns = ("gen_id", second, "choices", "replicate", "from", "score")
+    lines = [_line(one, names, None, second) for one in members]
     terminal = terminal_width()
-    if terminal is not None and table_width(_COLUMNS, lines) > terminal:
+    if terminal is not None and table_width(columns, lines) > terminal:
         length = _telling_length(set(everyone))
-        lines = [_line(one, names, length) for one in members]
-    print_table(_COLUMNS, lines, right=["replicate", "score"], whole=["gen_id"])
+        lines = [_line(one, names, length, second) for one in members]
+    print_table(columns, lines, right=["replicate", "score"], whole=["gen_id"])
 
 
-def _line(one: MemberState, names: Mapping[str, str], length: int | None) -> list[object]:
+def _line(one: MemberState, names: Mapping[str, str], length: int | None, second: str) -> list[object]:
     """Return a member's line; `length` is what ids are cut to."""
     choices = dict(one.fields)
     parent = choices.pop(PARENT_FIELD, None)
@@ -128,9 +191,10 @@ def _line(one: MemberState, names: Mapping[str, str], length: int | None) -> lis
         name = names.get(str(combo))
         source = str(combo) if name is None else name if length else f"{combo} ({name})"
     score = one.record.score.value if one.record and one.record.score else None
+    origin = one.record.origin_cohort_id if one.record else None
     return [
         one.gen_id[:length],
-        one.state,
+        origin if second == "origin" else one.state,
         " ".join(str(value) for value in choices.values()),
         replicate,
         source,

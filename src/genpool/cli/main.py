@@ -31,7 +31,7 @@ VERBS: Final = {
     "status": "Say how cohorts stand.",
     "missing": "List what a cohort lacks, as data that a run accepts.",
     "fill-gaps": "Print the spec that makes levels of an axis comparable.",
-    "ls": "List cohorts, or the generations of one.",
+    "ls": "List cohorts, or the generations of one, or of the pool.",
     "show": "Show one generation: its texts and what led to them.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",

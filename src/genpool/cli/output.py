@@ -174,6 +174,42 @@ def print_counts(rows: Mapping[str, Mapping[str, int]], always: Sequence[str]) -
     print_table(["stage", *names], lines, right=names)
 
 
+def as_keys(row: Mapping[str, int]) -> dict[str, int]:
+    """Return a row of counts with its columns as keys of JSON."""
+    return {name.replace(" ", "_"): count for name, count in row.items()}
+
+
+def print_origins(cohort_id: str, origins: Mapping[str, Mapping[str | None, int]]) -> None:
+    """Print whose runs made what is reused, where other cohorts' did: a line a cohort, its own first.
+
+    Args:
+        cohort_id: The cohort that reuses.
+        origins: Stage to cohort to how many generations.
+    """
+    cohorts = {origin for counts in origins.values() for origin in counts}
+    if not cohorts - {cohort_id}:
+        return
+    ordered = sorted(cohorts, key=lambda one: (one != cohort_id, one is None, one or ""))
+    lines: list[list[object]] = []
+    for origin in ordered:
+        counts = [by.get(origin, 0) for by in origins.values()]
+        said = "(not recorded)" if origin is None else f"{origin} (own)" if origin == cohort_id else origin
+        lines.append([said, *counts, sum(counts)])
+    print()
+    print_table(["reused from", *origins, "total"], lines, right=[*origins, "total"])
+
+
+def origins_document(origins: Mapping[str, Mapping[str | None, int]]) -> dict[str, list[dict[str, object]]]:
+    """Return whose runs made what is reused, by stage; `cohort_id` is null where nothing says it."""
+    return {
+        stage: [
+            {"cohort_id": origin, "generations": count}
+            for origin, count in sorted(counts.items(), key=lambda one: (one[0] is None, one[0] or ""))
+        ]
+        for stage, counts in origins.items()
+    }
+
+
 def cell(value: object) -> str:
     """Return one value as a table shows it."""
     if value is None:

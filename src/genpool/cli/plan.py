@@ -45,10 +45,12 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
 
 def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     """Return a plan's counts as one JSON document."""
-    rows = {stage.stage.name: stage.row(plan.cohort_id) for stage in plan.stages}
-    as_keys = {name: {key.replace(" ", "_"): value for key, value in row.items()} for name, row in rows.items()}
-    totals = {key: sum(row[key] for row in as_keys.values()) for key in next(iter(as_keys.values()), {})}
     from genpool.cli.drift import document
+    from genpool.cli.output import as_keys, origins_document
+
+    rows = {stage.stage.name: stage.row(plan.cohort_id) for stage in plan.stages}
+    keyed = {name: as_keys(row) for name, row in rows.items()}
+    totals = {key: sum(row[key] for row in keyed.values()) for key in next(iter(keyed.values()), {})}
 
     origins = {
         stage.stage.name: {str(origin): count for origin, count in stage.origins().items()} for stage in plan.stages
@@ -56,9 +58,10 @@ def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     return {
         "format": "genpool.plan/1",
         "cohort_id": plan.cohort_id,
-        "stages": as_keys,
+        "stages": keyed,
         "total": totals,
         "origins": origins,
+        "reused_from": origins_document({stage.stage.name: stage.origins() for stage in plan.stages}),
         "estimate": pool.estimate(plan).as_json(),
         "drift": [document(one) for one in plan.drift],
         "problems": {gen_id: said for stage in plan.stages for gen_id, said in stage.problems.items()},
@@ -70,11 +73,12 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
     """Print a plan's counts as a table, and in a sentence what they mean and what to type next."""
     from genpool.cli.arguments import command_line
     from genpool.cli.drift import print_drift
-    from genpool.cli.output import many, one_line, print_counts, shown
+    from genpool.cli.output import many, one_line, print_counts, print_origins, shown
 
     rows = {stage.stage.name: stage.row(plan.cohort_id) for stage in plan.stages}
     print(f"cohort {one_line(plan.cohort_id)}\n")
     print_counts(rows, ("wanted", "reused", "to make", "calls"))
+    print_origins(plan.cohort_id, {stage.stage.name: stage.origins() for stage in plan.stages})
     print()
     for note in plan.notes:
         print(f"note: {shown(note)}")
@@ -100,7 +104,7 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
 
 def print_estimate(expected: Estimate) -> None:
     """Print what the calls will take."""
-    from genpool.cli.output import many, shown
+    from genpool.cli.output import many
 
     tokens_in, tokens_out = expected.input_tokens, expected.output_tokens
     print(f"tokens in about {tokens_in.expected:,.0f} ({tokens_in.low:,.0f} to {tokens_in.high:,.0f}), ", end="")
@@ -110,9 +114,16 @@ def print_estimate(expected: Estimate) -> None:
     if expected.cost is not None:
         cost = expected.cost
         print(f"cost about {cost.expected:.4f} ({cost.low:.4f} to {cost.high:.4f})", end="")
-        print(f"; without a price: {', '.join(map(shown, expected.unpriced))}" if expected.unpriced else "")
+        print(f"; without a price: {unpriced_models(expected)}" if expected.unpriced else "")
     if expected.most_calls > expected.calls:
         print(f"answers that are not acceptable are asked for again: {many(expected.most_calls, 'call')} at the most")
+
+
+def unpriced_models(expected: Estimate) -> str:
+    """Return the models without a price in words."""
+    from genpool.cli.output import one_line
+
+    return ", ".join(one_line(name) or "a model that is not known" for name in expected.unpriced)
 
 
 def print_tasks(plan: Plan) -> None:

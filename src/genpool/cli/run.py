@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,7 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     else:
         with reader_may_leave():
             print_report(pool, report)
+    tell_cause(report)
     return _exit_code(report)
 
 
@@ -99,17 +102,30 @@ def _exit_code(report: RunReport) -> int:
     return 0 if report.complete else INCOMPLETE
 
 
+def tell_cause(report: RunReport) -> None:
+    """Print the traceback of what nobody foresaw and ended the run, where GENPOOL_TRACEBACK asks for it."""
+    cause = report.stopped_by.__cause__ if report.stopped_by is not None else None
+    if cause is not None and os.environ.get("GENPOOL_TRACEBACK"):
+        with suppress(OSError):
+            traceback.print_exception(cause, file=sys.stderr)
+
+
 def run_document(report: RunReport) -> dict[str, Any]:
     """Return what a run did as one JSON document."""
     from dataclasses import asdict
 
+    from genpool.cli.output import as_keys, origins_document
+
+    rows = {stage: as_keys(tally.row(report.cohort_id)) for stage, tally in report.stages.items()}
     return {
         "format": "genpool.run/1",
         "cohort_id": report.cohort_id,
         "run_id": report.run_id,
         "complete": report.complete,
         "interrupted": report.interrupted,
-        "stages": {name: {**asdict(tally), "left": tally.left} for name, tally in report.stages.items()},
+        "stages": rows,
+        "total": {key: sum(row[key] for row in rows.values()) for key in next(iter(rows.values()), {})},
+        "reused_from": origins_document({name: tally.origins for name, tally in report.stages.items()}),
         "calls": report.calls,
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
@@ -126,12 +142,12 @@ def run_document(report: RunReport) -> dict[str, Any]:
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
     from genpool.cli.drift import print_drift
-    from genpool.cli.output import many, one_line, print_counts, shown
+    from genpool.cli.output import many, one_line, print_counts, print_origins, shown
 
-    names = ("wanted", "reused", "made", "failed", "exhausted", "blocked", "left")
-    rows = {stage: {name: getattr(tally, name) for name in names} for stage, tally in report.stages.items()}
     print(f"cohort {one_line(report.cohort_id)}\n")
+    rows = {stage: tally.row(report.cohort_id) for stage, tally in report.stages.items()}
     print_counts(rows, ("wanted", "reused", "made"))
+    print_origins(report.cohort_id, {stage: tally.origins for stage, tally in report.stages.items()})
     used = f" ({report.input_tokens:,} tokens in, {report.output_tokens:,} out{_cost(report)})" if report.calls else ""
     nothing = ": everything existed already" if report.complete and not report.made else ""
     print(f"\n{many(report.calls, 'call')}{used}{nothing}")

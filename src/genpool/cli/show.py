@@ -101,7 +101,7 @@ def _print_json(pool: Pool, record: Record) -> None:
             "format": "genpool.show/1",
             "metadata": record.as_json(),
             "children": [{"stage": stage, "gen_id": gen_id} for stage, gen_id in pool.children(record)],
-            "lineage": [{"stage": one.stage.name, "gen_id": one.gen_id, **one.signature.as_dict()} for one in above],
+            "lineage": [{"stage": one.stage.name, "gen_id": one.gen_id, **one.stated()} for one in above],
             "texts": {name: pool.store.text(record, name) for name in names or ["parsed"]},
             "path": str(pool.layout.generation(record.stage.name, record.gen_id)),
         }
@@ -139,11 +139,10 @@ def _print(pool: Pool, record: Record) -> None:
 
     text = pool.store.text(record)
     names = combo_names(pool)
-    made = {"copy": "copied", "llm": "made by a model"}.get(record.mode, record.mode)
     print(f"{record.stage.name} {record.gen_id}")
-    print(f"{one_line(made)} for cohort {one_line(record.origin_cohort_id)}, {one_line(record.created_at)}")
-    for field, value in record.signature.as_dict().items():
-        print(f"  {one_line(field):<16}{one_line(_named(value, names))}")
+    print(one_line(_made(record)))
+    for field, value in record.stated().items():
+        print(f"  {one_line(field):<16}{'not recorded' if value is None else one_line(_named(value, names))}")
     for line in _call_facts(record):
         print(f"  {one_line(line)}")
     if record.score is not None:
@@ -155,6 +154,16 @@ def _print(pool: Pool, record: Record) -> None:
     _print_children(pool, record)
     print(f"files: {pool.layout.generation(record.stage.name, record.gen_id)}")
     _warn(problem)
+
+
+def _made(record: Record) -> str:
+    """Return how a generation came about, in words: as far as its record says it."""
+    stated = record.stored is None or record.stored.get("mode") is not None
+    how = {"copy": "copied", "llm": "made by a model"}.get(record.mode, record.mode) if stated else "made elsewhere"
+    whose = (
+        f" for cohort {record.origin_cohort_id}" if record.origin_cohort_id else ", for which cohort is not recorded"
+    )
+    return f"{how}{whose}, {record.created_at or 'when is not recorded'}"
 
 
 def _print_lineage(pool: Pool, record: Record, names: Mapping[str, str]) -> GenpoolError | None:

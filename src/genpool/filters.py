@@ -1,0 +1,196 @@
+"""Which tasks are asked for: by their own choices, by those of what is above them, by whose run made them. Pure.
+
+A condition names a field and levels, any of which will do; several conditions must all hold. `template` is a task's
+own field; `draft.template` is that of the draft in its lineage, which is the task itself where it is a draft. A field
+or level that nothing has is an error and no empty answer: it is a slip of the pen far more often than a question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from genpool.errors import UsageError, nearest
+from genpool.stages import PARENT_FIELD, ROOT_FIELD, axis_field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from genpool.signatures import FieldValue
+    from genpool.stages import Pipeline, Stage
+
+_SOURCES: Final = {"combo": ROOT_FIELD, "parent": PARENT_FIELD}
+"""What people write for the field that says what a task starts from."""
+_MOST_COMPARED: Final = 1000
+"""Among more levels than these no nearest one is looked for."""
+
+if TYPE_CHECKING:
+    FieldsOf = Callable[[Stage, str], Mapping[str, FieldValue] | None]
+    """Stage and id to the fields of a signature; None where they cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One task that may be asked for."""
+
+    stage: Stage
+    gen_id: str
+    origin: str | None
+    """The cohort whose run made it; None where it is missing or nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A field, and the levels of which it must have one."""
+
+    typed: str
+    """The field as a person wrote it."""
+    stage: Stage | None
+    """The stage whose field it is; None for every task's own."""
+    field: str
+    """The field of the signature."""
+    levels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which of some candidates are asked for."""
+
+    places: tuple[int, ...]
+    """Their positions."""
+    unread: tuple[int, ...]
+    """The positions of those of which nobody knows: they, or something above them, cannot be read."""
+
+
+def read_conditions(
+    pipeline: Pipeline, where: Mapping[str, Iterable[str]], asked: Stage | None = None
+) -> tuple[Condition, ...]:
+    """Return conditions as written: a field (`template`, `template_id`, `draft.template`) to levels.
+
+    Args:
+        pipeline: The pool's stages.
+        where: What a person wrote; levels are texts, a replicate's too.
+        asked: The only stage whose tasks are asked for, if it is only one.
+
+    Raises:
+        UsageError: A field is none of these stages', or has no level to be.
+    """
+    found: dict[tuple[Stage | None, str], Condition] = {}
+    for typed, levels in where.items():
+        stage, field = _field(pipeline, typed, asked)
+        wanted = frozenset(str(level) for level in levels)
+        if not wanted:
+            raise UsageError(f"{typed!r} is given no level", hint=f"for instance {typed}=first,second")
+        known = found.get((stage, field))
+        found[stage, field] = Condition(typed, stage, field, wanted | (known.levels if known else frozenset()))
+    return tuple(found.values())
+
+
+def _field(pipeline: Pipeline, typed: str, asked: Stage | None) -> tuple[Stage | None, str]:
+    """Return the stage and field of what a person wrote."""
+    stage_name, dot, name = typed.rpartition(".")
+    field = _SOURCES.get(name, axis_field(name))
+    if not dot:
+        stages = (asked,) if asked else tuple(pipeline)
+        if not any(field in stage.fields for stage in stages):
+            raise _no_field(typed, stages, pipeline)
+        return None, field
+    reachable = (asked, *pipeline.ancestors(asked)) if asked else tuple(pipeline)
+    names = [stage.name for stage in reachable]
+    if stage_name not in pipeline:
+        raise UsageError(f"{typed!r}: no stage is named {stage_name!r}", hint=nearest(stage_name, names))
+    stage = pipeline[stage_name]
+    if asked and stage not in reachable:
+        said = f"{typed!r}: {stage_name!r} is neither {asked.name!r} nor a stage above it"
+        raise UsageError(said, hint=f"known: {', '.join(names)}")
+    if field not in stage.fields:
+        raise _no_field(name, (stage,), pipeline)
+    return stage, field
+
+
+def _no_field(name: str, stages: Sequence[Stage], pipeline: Pipeline) -> UsageError:
+    """Return the error for a field that stages do not have, with the nearest, or where a stage above has it."""
+    words = list(dict.fromkeys(_word(stage, field) for stage in stages for field in stage.fields))
+    if len(stages) > 1:
+        return UsageError(f"no stage has a field {name!r}", hint=nearest(name, words))
+    field = _SOURCES.get(name, axis_field(name))
+    above = next((one for one in pipeline.ancestors(stages[0]) if field in one.fields), None)
+    hint = f"did you mean '{above.name}.{name}'?" if above else nearest(name, words)
+    return UsageError(f"stage {stages[0].name!r} has no field {name!r}", hint=hint)
+
+
+def _word(stage: Stage, field: str) -> str:
+    return next((word for word, name in _SOURCES.items() if name == field), stage.axis_name(field))
+
+
+def choose(
+    pipeline: Pipeline,
+    candidates: Sequence[Candidate],
+    fields_of: FieldsOf,
+    conditions: Sequence[Condition],
+    origins: Collection[str] = (),
+    cohorts: Iterable[str] = (),
+) -> Chosen:
+    """Return which candidates meet all conditions and were made by a run of one of some cohorts.
+
+    Args:
+        pipeline: The pool's stages.
+        candidates: The tasks.
+        fields_of: The fields of any task, above the candidates too.
+        conditions: What their fields must be.
+        origins: The cohorts; none for whatever cohort.
+        cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
+
+    Raises:
+        UsageError: No candidate has a level, or made by a cohort of that name.
+    """
+    seen: list[set[str]] = [set() for _ in conditions]
+    places: list[int] = []
+    unread: list[int] = []
+    for place, one in enumerate(candidates):
+        fits, known = not origins or one.origin in origins, True
+        for at, condition in enumerate(conditions):
+            stage = condition.stage or one.stage
+            if condition.field not in stage.fields or stage not in (one.stage, *pipeline.ancestors(one.stage)):
+                fits = False
+                continue
+            level = _level(pipeline, one, stage, condition.field, fields_of)
+            if level is None:
+                known = False
+                continue
+            seen[at].add(level)
+            fits = fits and level in condition.levels
+        if fits:
+            (places if known else unread).append(place)
+    for condition, levels in zip(conditions, seen, strict=True):
+        _check_levels(condition, levels)
+    _check_origins(origins, {one.origin for one in candidates if one.origin is not None}.union(cohorts))
+    return Chosen(tuple(places), tuple(unread))
+
+
+def _level(pipeline: Pipeline, one: Candidate, target: Stage, field: str, fields_of: FieldsOf) -> str | None:
+    """Return the value of a field in a task's lineage, or None where that cannot be read."""
+    stage, gen_id = one.stage, one.gen_id
+    fields = fields_of(stage, gen_id)
+    while stage != target and fields is not None and stage.parent is not None:
+        if PARENT_FIELD not in fields:
+            return None
+        stage, gen_id = pipeline[stage.parent], str(fields[PARENT_FIELD])
+        fields = fields_of(stage, gen_id)
+    return str(fields[field]) if fields is not None and field in fields else None
+
+
+def _check_levels(condition: Condition, seen: Collection[str]) -> None:
+    """Refuse a level that nothing has."""
+    for level in sorted(condition.levels - frozenset(seen)):
+        hint = nearest(level, seen) if len(seen) <= _MOST_COMPARED else None
+        raise UsageError(f"nothing here has {condition.typed} = {level!r}", hint=hint)
+
+
+def _check_origins(origins: Iterable[str], known: Collection[str]) -> None:
+    """Refuse an origin that is no cohort."""
+    for name in sorted(origins):
+        if name not in known:
+            raise UsageError(
+                f"no cohort is named {name!r}, and none of that name made anything here", hint=nearest(name, known)
+            )
