@@ -317,7 +317,7 @@ def other_payloads() -> Iterator[Payload]:
         "the globals of a wrapper": "{{ '{}'.format.__globals__['sys'].modules['os'].environ }}",
         "the closure of a wrapper": "{{ '{}'.format.__closure__[0].cell_contents }}",
         "a template in a text": "{% set t = '{{ cycler.__init__.__globals__ }}' %}{{ self.__class__.__init__(t) }}",
-        "the environment of a macro": "{% macro m() %}{% endmacro %}{{ m._environment.from_string('4{{ 2 }}x').render() }}",
+        "a macro to all": "{% macro m() %}{% endmacro %}{{ m._environment.from_string('4{{ 2 }}x').render() }}",
         "the loader of a macro": "{% macro m() %}{% endmacro %}{{ m._environment.loader.load_func('../pool.yaml') }}",
         "the environment of the context": "{{ self._TemplateReference__context.environment.loader }}",
         "the names of the context": "{{ self._TemplateReference__context.parent }}",

@@ -1,0 +1,136 @@
+"""What must not be told: keys in whatever a server says, and requests in the logs of HTTP libraries.
+
+A server may echo a key as it is or encoded; each form is replaced by a marker. In what a model wrote only keys that
+cannot be words are hidden: `ollama` and `anything` are keys too, of servers that want some text there.
+
+HTTP libraries log headers and bodies when a program's logging is turned up: with them keys, prompts and answers. What
+belongs to a call of ours is not logged; other requests of the same program are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from base64 import b64encode, urlsafe_b64encode
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+MARKER: Final = "[key]"
+_LONG: Final = 20  # characters of a key that no text has by chance
+_SHORT: Final = 8  # the same where there are letters and digits
+_LEAST_ENCODED: Final = 8  # characters of base64 below which too much else looks like it
+_HTTP_LIBRARIES: Final = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "h2", "hpack"}
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Hiding:
+    """Replaces keys by a marker.
+
+    Args:
+        key: The key, if there is one.
+        url: The endpoint's address, whose user and password are keys too.
+    """
+
+    def __init__(self, key: str | None, url: str | None = None) -> None:
+        secrets = [one for one in (key, (key or "").strip()) if one]  # a line end may come with it, from a file
+        user, password = _credentials(url or "")
+        told = f"{user}:{password}" if user or password else ""  # as an Authorization header has it
+        secrets += [one for one in (told, password, user if _is_telling(user) else "") if one]
+        self._everywhere = _pattern(secrets)
+        self._in_texts = _pattern([one for one in secrets if _is_telling(one)])
+
+    def of(self, message: str) -> str:
+        """Return a message of a server or a library without keys."""
+        return self._everywhere.sub(MARKER, message) if self._everywhere else message
+
+    def of_text(self, text: str) -> str:
+        """Return what a model wrote, without keys that cannot be words."""
+        return self._in_texts.sub(MARKER, text) if self._in_texts else text
+
+
+def _credentials(url: str) -> tuple[str, str]:
+    """Return user and password of an address, decoded; nothing where it has none or is no address."""
+    try:
+        parts = urlsplit(url)
+        return unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        return "", ""
+
+
+def _is_telling(secret: str) -> bool:
+    """Return whether a key cannot be a word of a text."""
+    mixed = any(one.isdigit() for one in secret) and any(one.isalpha() for one in secret)
+    return len(secret) >= _LONG or (len(secret) >= _SHORT and mixed)
+
+
+def _pattern(secrets: list[str]) -> re.Pattern[str] | None:
+    """Return what finds every form of some keys, the longest first."""
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    return re.compile("|".join(re.escape(form) for form in forms)) if forms else None
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a key as it is and as it stands in URLs, in JSON, in Python's own writing and in base64."""
+    yield secret
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield quoted
+        yield re.sub("%..", lambda found: found[0].lower(), quoted)
+    for ascii_only in (True, False):
+        written = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield written
+        yield written.replace("/", "\\/")
+    yield repr(secret)[1:-1]
+    for before in range(3):  # base64 writes three bytes as four characters: a key can begin at any of the three
+        data = bytes(before) + secret.encode()
+        for encoded in (b64encode(data), urlsafe_b64encode(data)):
+            if not before:
+                yield encoded.decode()
+            whole = encoded.decode()[(before * 8 + 5) // 6 : len(data) * 8 // 6]  # without what neighbours decide too
+            if len(whole) >= _LEAST_ENCODED:
+                yield whole
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+_calling: ContextVar[bool] = ContextVar("genpool_calling", default=False)
+
+
+class _NotOfCalls(logging.Filter):
+    """Lets nothing through that is logged in the course of a call."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        del record
+        return not _calling.get()
+
+
+_NOT_OF_CALLS: Final = _NotOfCalls()
+
+
+def unlogged(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    """Decorate a coroutine function: what HTTP libraries log in its course is dropped."""
+
+    @wraps(method)
+    async def silent(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        _filter_loggers()
+        before = _calling.set(True)
+        try:
+            return await method(*args, **kwargs)
+        finally:
+            _calling.reset(before)
+
+    return silent
+
+
+def _filter_loggers() -> None:
+    """Put the filter on every logger of an HTTP library: it does not pass to the loggers below by itself."""
+    loggers = logging.root.manager.loggerDict
+    for name in [*_HTTP_LIBRARIES, *(name for name in list(loggers) if name.partition(".")[0] in _HTTP_LIBRARIES)]:
+        logging.getLogger(name).addFilter(_NOT_OF_CALLS)  # once; again changes nothing
