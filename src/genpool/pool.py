@@ -257,6 +257,7 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
+        self.layout.cohort(cohort_id)  # a name that cannot be one is refused before anything is locked or settled
         with self._removing(f"genpool {PURGE} {cohort_id}"):
             removal = self.plan_purge(cohort_id)
             return removal, self._throw_away(removal)
@@ -284,6 +285,7 @@ class Pool:
         The slots are free then: the next run makes them anew. For arguments and errors see `plan_regeneration`
         and `purge`.
         """
+        self.layout.cohort(cohort_id)
         with self._removing(f"genpool {REGENERATE} {cohort_id}"):
             drift, removal = self.plan_regeneration(cohort_id, names)
             return drift, removal, self._throw_away(removal)
@@ -330,6 +332,7 @@ class Pool:
             NotFound: There is no such removal, or it was undone before.
             StorageFailed: Something has taken a place since; nothing was changed.
         """
+        self.layout.trashed(trash_id)  # a name that cannot be one is refused before anything is locked or settled
         with self._removing(f"genpool trash undo {trash_id}", but=trash_id):
             return undo(self.layout, trash_id)
 

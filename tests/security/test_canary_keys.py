@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+import pytest
+
 from tests.small_pools import make_pool, memory_folder, write_spec
 
 from .echoing_server import ANSWER, WAYS, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import pytest
 
 KEYS = {
     "hexadecimal": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -168,6 +168,7 @@ class Found:
         return f"{self.processes} processes, {self.lines} lines of logs, {self.searched} bytes: {len(self.hits)} hits"
 
 
+@pytest.mark.timeout(1200)
 def test_keys_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = KEYS if full else {name: KEYS[name] for name in ("url-special", "short", "token")}
     found = Found()
