@@ -187,6 +187,7 @@ def test_keys_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]
         print(f"\n  {len(chosen)} keys, {len(WAYS)} faults, {found}", end="")
 
 
+@pytest.mark.timeout(600)
 def test_keys_in_an_address_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """A password in `base_url` goes to the server as basic authorization; it stays in pool.yaml."""
     chosen = ["hexadecimal", "url-special", "base64", "short", "token"] if full else ["url-special"]
@@ -226,6 +227,7 @@ for way in sys.argv[2:]:
 """
 
 
+@pytest.mark.timeout(600)
 def test_the_search_finds_keys_where_nothing_hides_them(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """The same server, logging and search, with the bare library in place of genpool: nearly every fault tells."""
     ways = WAYS if full else WAYS[::4]

@@ -96,6 +96,7 @@ def typed(fuzzer: Fuzzer, *words: str) -> None:
     assert (ran.returncode == 0) or ran.stderr, words
 
 
+@pytest.mark.timeout(1200)
 def test_bad_files_and_names_as_commands(fuzzer: Fuzzer, full: bool, capsys: pytest.CaptureFixture[str]) -> None:
     chance, count = Random(30), 100 if full else 8
     texts = [text.encode("utf-8", "surrogateescape") for text in bombs().values()][:: 1 if full else 4]
