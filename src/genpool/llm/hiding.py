@@ -1,34 +1,24 @@
-"""What must not be told: keys in whatever a server says, and requests in the logs of HTTP libraries.
+"""Keeping keys out of whatever a server says.
 
 A server may echo a key as it is or encoded; each form is replaced by a marker. In what a model wrote only keys that
 cannot be words are hidden: `ollama` and `anything` are keys too, of servers that want some text there.
-
-HTTP libraries log headers and bodies when a program's logging is turned up: with them keys, prompts and answers. What
-belongs to a call of ours is not logged; other requests of the same program are.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from base64 import b64encode, urlsafe_b64encode
-from contextvars import ContextVar
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Iterator
 
 MARKER: Final = "[key]"
 _LONG: Final = 20  # characters of a key that no text has by chance
 _SHORT: Final = 8  # the same where there are letters and digits
 _LEAST_ENCODED: Final = 8  # characters of base64 below which too much else looks like it
-_HTTP_LIBRARIES: Final = {"openai", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "h2", "hpack"}
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class Hiding:
@@ -96,41 +86,3 @@ def _forms(secret: str) -> Iterator[str]:
             whole = encoded.decode()[(before * 8 + 5) // 6 : len(data) * 8 // 6]  # without what neighbours decide too
             if len(whole) >= _LEAST_ENCODED:
                 yield whole
-
-
-# --- logs -----------------------------------------------------------------------------------------
-
-_calling: ContextVar[bool] = ContextVar("genpool_calling", default=False)
-
-
-class _NotOfCalls(logging.Filter):
-    """Lets nothing through that is logged in the course of a call."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        del record
-        return not _calling.get()
-
-
-_NOT_OF_CALLS: Final = _NotOfCalls()
-
-
-def unlogged(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
-    """Decorate a coroutine function: what HTTP libraries log in its course is dropped."""
-
-    @wraps(method)
-    async def silent(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        _filter_loggers()
-        before = _calling.set(True)
-        try:
-            return await method(*args, **kwargs)
-        finally:
-            _calling.reset(before)
-
-    return silent
-
-
-def _filter_loggers() -> None:
-    """Put the filter on every logger of an HTTP library: it does not pass to the loggers below by itself."""
-    loggers = logging.root.manager.loggerDict
-    for name in [*_HTTP_LIBRARIES, *(name for name in list(loggers) if name.partition(".")[0] in _HTTP_LIBRARIES)]:
-        logging.getLogger(name).addFilter(_NOT_OF_CALLS)  # once; again changes nothing

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
-from genpool.llm.hiding import Hiding, unlogged
+from genpool.llm.hiding import Hiding
+from genpool.llm.unlogged import unlogged
 from genpool.records import Usage
 
 if TYPE_CHECKING:

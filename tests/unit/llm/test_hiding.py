@@ -1,15 +1,13 @@
-"""Keys are hidden in every form; words are not; logs of calls are dropped, those of others are not."""
+"""Keys are hidden in every form; words are not."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import logging
 from urllib.parse import quote
 
 import pytest
 
-from genpool.llm.hiding import Hiding, unlogged
+from genpool.llm.hiding import Hiding
 
 KEY = "sk-a/b+c=d&e 1234567890"
 
@@ -51,25 +49,3 @@ def test_user_and_password_of_an_address_are_hidden_also_as_a_header_has_them() 
 def test_without_a_key_nothing_is_hidden(url: str | None) -> None:
     assert Hiding(None, url).of("a text") == "a text"
     assert Hiding(None, url).of_text("a text") == "a text"
-
-
-def test_what_is_logged_in_a_call_is_dropped_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    loggers = [logging.getLogger(name) for name in ("httpx2", "httpcore2.made_for_this_test", "openai", "the_program")]
-
-    @unlogged
-    async def call() -> str:
-        for logger in loggers:
-            logger.warning("in a call")
-        return "answer"
-
-    async def both() -> str:
-        answer = await call()
-        for logger in loggers:
-            logger.warning("elsewhere")
-        return answer
-
-    assert asyncio.run(both()) == "answer"
-    assert [(one.name, one.message) for one in caplog.records if one.message == "in a call"] == [
-        ("the_program", "in a call")
-    ]
-    assert len([one for one in caplog.records if one.message == "elsewhere"]) == len(loggers)
