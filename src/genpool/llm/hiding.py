@@ -15,7 +15,8 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MARKER: Final = "[key]"
+HIDDEN: Final = "[key]"
+_TELLING: Final = 12  # so many first characters are hidden alone: fewer may be what all keys begin with
 _LONG: Final = 20  # characters of a key that no text has by chance
 _SHORT: Final = 8  # the same where there are letters and digits
 _LEAST_ENCODED: Final = 8  # characters of base64 below which too much else looks like it
@@ -34,16 +35,39 @@ class Hiding:
         user, password = _credentials(url or "")
         told = f"{user}:{password}" if user or password else ""  # as an Authorization header has it
         secrets += [one for one in (told, password, user if _is_telling(user) else "") if one]
-        self._everywhere = _pattern(secrets)
-        self._in_texts = _pattern([one for one in secrets if _is_telling(one)])
+        self._everywhere = _Forms(secrets)
+        self._in_texts = _Forms([one for one in secrets if _is_telling(one)])
 
-    def of(self, message: str) -> str:
+    def __call__(self, message: str) -> str:
         """Return a message of a server or a library without keys."""
-        return self._everywhere.sub(MARKER, message) if self._everywhere else message
+        return self._everywhere.hidden(message)
 
-    def of_text(self, text: str) -> str:
+    def secret(self, text: str) -> str:
         """Return what a model wrote, without keys that cannot be words."""
-        return self._in_texts.sub(MARKER, text) if self._in_texts else text
+        return self._in_texts.hidden(text)
+
+
+class _Forms:
+    """Every form of some keys, found also where it was cut short after its telling beginning."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+        self._beginning = re.compile("|".join(dict.fromkeys(re.escape(form[:_TELLING]) for form in self._forms)))
+
+    def hidden(self, text: str) -> str:
+        if not self._forms:
+            return text
+        parts, at = [], 0
+        while found := self._beginning.search(text, at):
+            start = found.start()
+            parts += [text[at:start], HIDDEN]
+            at = start + max(_alike(text, start, form) for form in self._forms)
+        return "".join([*parts, text[at:]])
+
+
+def _alike(text: str, start: int, form: str) -> int:
+    """Return how many characters of a text, from some place on, are a form's."""
+    return next((length for length in range(len(form), 0, -1) if text.startswith(form[:length], start)), 0)
 
 
 def _credentials(url: str) -> tuple[str, str]:
@@ -59,12 +83,6 @@ def _is_telling(secret: str) -> bool:
     """Return whether a key cannot be a word of a text."""
     mixed = any(one.isdigit() for one in secret) and any(one.isalpha() for one in secret)
     return len(secret) >= _LONG or (len(secret) >= _SHORT and mixed)
-
-
-def _pattern(secrets: list[str]) -> re.Pattern[str] | None:
-    """Return what finds every form of some keys, the longest first."""
-    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
-    return re.compile("|".join(re.escape(form) for form in forms)) if forms else None
 
 
 def _forms(secret: str) -> Iterator[str]:

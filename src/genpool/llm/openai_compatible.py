@@ -118,7 +118,7 @@ class OpenAICompatible:
         message, usage = choices[0].message, answer.usage
         refusal = getattr(message, "refusal", None)
         return Completion(
-            text=self._hiding.of_text(_text_of(message.content or refusal)),
+            text=self._hiding.secret(_text_of(message.content or refusal)),
             finish_reason="refusal" if refusal and not message.content else self._word(choices[0].finish_reason),
             model_returned=self._word(answer.model),
             usage=Usage(_count(usage.prompt_tokens), _count(usage.completion_tokens)) if usage else Usage(),
@@ -145,7 +145,7 @@ class OpenAICompatible:
 
     def _hide(self, text: str) -> str:
         """Return a text without keys."""
-        return self._hiding.of(text)
+        return self._hiding(text)
 
     def _word(self, value: object) -> str | None:
         return self._hide(clean_text(value)) if isinstance(value, str) else None
