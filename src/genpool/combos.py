@@ -323,6 +323,8 @@ def read_text(path: Path, root: Path | None = None) -> str:
         raise InputError(f"{path} is a link; links are not followed", hint="put the file itself there")
     if root is not None and not path.parent.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{path.parent} leads out of the pool", hint="put the folder itself there, not a link to it")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is not a file", hint="a pipe or a device is not read")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -151,6 +151,8 @@ def _read(path: Path, root: Path) -> str:
         raise InvalidConfig(
             "pool.yaml is not usable: 1 problem", problems=[Problem(f"not UTF-8: {error}", str(path))]
         ) from None
+    except ValueError as error:  # a NUL or a lone surrogate in the directory's name
+        raise NotAPool(f"{str(root)!r} cannot be a directory: {error}", hint=hint) from None
     except OSError as error:
         raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
 
@@ -292,8 +294,16 @@ def _model(model_id: str, table: Table, problems: Problems) -> ModelEntry:
         timeout=_timeout(table, what, problems),
         constrain=_choice(table, "constrain", _CONSTRAIN, what, problems) or _CONSTRAIN[0],
         context=problems.whole_number(table, "context", what) or 4096,
-        script={key: table.entries[key].value() for key in ("answers", "seconds", "calls_log") if key in table.entries},
+        script=_script(table, what, problems),
     )
+
+
+def _script(table: Table, what: str, problems: Problems) -> dict[str, Json]:
+    """Return what a scripted model goes by; its log is a file of the pool."""
+    log = problems.text(table, "calls_log", what)
+    if log is not None and (log.startswith("/") or ".." in log.split("/") or "\0" in log):
+        problems.add(f"{what}: calls_log {log!r} is outside the pool", table.line_of("calls_log"), "a path in the pool")
+    return {key: table.entries[key].value() for key in ("answers", "seconds", "calls_log") if key in table.entries}
 
 
 def _concurrency(table: Table, what: str, problems: Problems) -> int | None:

@@ -69,7 +69,7 @@ def _storage_hint(number: int | None) -> str | None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse to write through a link: it could lead out of the pool.
+    """Refuse to read or write through a link: it could lead out of the pool.
 
     Raises:
         StorageFailed: The path, or the folder that it is in, is a link.

@@ -93,7 +93,8 @@ class Inputs:
             raise InvalidCombo(f"the file {file!r} is outside the pool", hint="copy it into the pool's folder")
         if not there:
             folder = path.parent
-            near = nearest(path.name, (one.name for one in folder.iterdir())) if folder.is_dir() else None
+            listed = path != self.layout.root and folder.is_dir()  # what is beside the pool is nobody's business here
+            near = nearest(path.name, (one.name for one in folder.iterdir())) if listed else None
             raise InvalidCombo(f"the file {file!r} does not exist in the pool", hint=near)
         return path
 

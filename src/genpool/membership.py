@@ -15,7 +15,7 @@ import orjson
 
 from genpool.canonical import sha256
 from genpool.combos import combo_lines, read_combo_book
-from genpool.durable import append_lines, replace_file, storage_errors
+from genpool.durable import append_lines, refuse_link, replace_file, storage_errors
 from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
@@ -178,8 +178,10 @@ def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> l
     Raises:
         NotFound: The cohort has none: it was never run.
         CorruptFile: A line is not a member.
+        StorageFailed: It, or the cohort's folder, is a link.
     """
     path = layout.membership(cohort_id)
+    refuse_link(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

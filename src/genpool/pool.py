@@ -255,6 +255,7 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
+        self.layout.cohort(cohort_id)  # a name that cannot be one is refused before anything is locked or settled
         with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
             if finished := carried_out(settled, PURGE, cohort_id):
                 return finished
@@ -287,6 +288,7 @@ class Pool:
         The slots are free then: the next run makes them anew. Where that was interrupted and nothing else drifted, it
         is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
+        self.layout.cohort(cohort_id)
         with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
             drift, removal = self.plan_regeneration(cohort_id, names)
             if removal.is_empty and (finished := carried_out(settled, REGENERATE, cohort_id)):
@@ -337,6 +339,7 @@ class Pool:
             NotFound: There is no such removal, or it was undone before.
             StorageFailed: Something has taken a place since; nothing was changed.
         """
+        self.layout.trashed(trash_id)  # a name that cannot be one is refused before anything is locked or settled
         with self._removing(f"genpool trash undo {trash_id}", but=trash_id):
             return undo(self.layout, trash_id)
 

@@ -11,6 +11,7 @@ never deleted.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from contextlib import ExitStack, contextmanager, suppress
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
 
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _RESERVE: Final = "reserve"
 _RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
 
@@ -272,6 +274,8 @@ class DirectoryStore:
 
     def source(self, digest: str) -> bytes:
         """See `GenerationStore.source`."""
+        if not _DIGEST.fullmatch(digest):  # it becomes a path
+            raise NotFound(f"no source is named {digest!r}: that is no SHA-256")
         data = self._read(self.layout.sources / digest, f"source {digest}")
         if sha256(data) != digest:
             raise CorruptGeneration(f"{self.layout.sources / digest}: its content has another digest than its name")

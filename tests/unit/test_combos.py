@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -356,3 +357,10 @@ def test_a_line_of_the_book_names_all_that_an_id_stands_for() -> None:
         {"combo_id": "old-name", "kind": "concepts", "concepts": ["a", "b"], "level": "sentence"},
         {"combo_id": "r1", "kind": "row", "rows": "data.csv", "digest": "d"},
     ]
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(pool: WrittenPool) -> None:
+    (pool.root / "concepts/moat.yaml").unlink()
+    os.mkfifo(pool.root / "concepts/moat.yaml")
+    with pytest.raises(InputError, match="is not a file"):
+        pool.inputs().concept("moat")

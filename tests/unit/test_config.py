@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.config import ModelEntry, model_source
+from genpool.config import ModelEntry, model_source, read_config
 from genpool.errors import InvalidConfig, NotAPool, UnsupportedFormat
+from genpool.layout import PoolLayout
 from genpool.stages import DEFAULT_PIPELINE
 from tests.written_pools import POOL, WrittenPool, only_problem, problem_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAD = "format: genpool.pool/1\nid_scheme: genpool/1\n"
 PIPELINE = HEAD + "pipeline:\n  draft: {prefix: d, axes: [template, model]}\n"
@@ -218,3 +223,17 @@ def test_every_problem_is_reported_together(pool: WrittenPool) -> None:
     with pytest.raises(InvalidConfig, match="3 problems") as error:
         pool.config(HEAD + "modles: {}\nbudget: 3\nmodels:\n  m: {client: opnai, model: x}\n")
     assert [problem.line for problem in error.value.problems] == [3, 6, 4]
+
+
+@pytest.mark.parametrize("name", ["nul\x00", "surrogate\ud800"])
+def test_a_name_that_no_directory_can_have_is_no_pool(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotAPool, match="cannot be a directory"):
+        read_config(PoolLayout(tmp_path / name))
+
+
+@pytest.mark.parametrize("file", ["/tmp/calls.txt", "../calls.txt", "logs/../../calls.txt"])
+def test_a_scripted_models_log_is_a_file_of_the_pool(pool: WrittenPool, file: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        model(pool, f"client: scripted, calls_log: {file}")
+    assert "is outside the pool" in str(caught.value)
+    assert model(pool, "client: scripted, calls_log: logs/calls.txt").script == {"calls_log": "logs/calls.txt"}

@@ -119,3 +119,11 @@ def test_the_parent_is_known_by_both_its_names() -> None:
 def test_a_renderer_is_compiled_once(pool: WrittenPool) -> None:
     inputs = pool.inputs()
     assert inputs.renderer("draft", "plain") is inputs.renderer("draft", "plain")
+
+
+@pytest.mark.parametrize("file", ["", ".", "./"])
+def test_what_is_beside_the_pool_is_not_offered(pool: WrittenPool, file: str) -> None:
+    (pool.root.parent / "beside.csv").write_text(ROWS)
+    with pytest.raises(InvalidCombo, match="does not exist") as caught:
+        pool.inputs().path(file)
+    assert caught.value.hint is None

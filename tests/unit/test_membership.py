@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.errors import CorruptFile, InputError, InvalidCombo, NotFound
+from genpool.errors import CorruptFile, InputError, InvalidCombo, NotFound, StorageFailed
 from genpool.locks import cohort_lock
 from genpool.membership import adopt, cohort_ids, membership_bytes, read_membership
 from genpool.pool import Pool
@@ -218,3 +218,13 @@ def test_cohorts_are_listed_by_name(pool: Pool) -> None:
     (pool.root / "cohorts" / "empty").mkdir()
     (pool.root / "cohorts" / "stray.txt").touch()
     assert list(cohort_ids(pool.layout)) == ["a", "b"]
+
+
+def test_a_cohort_that_is_a_link_is_not_read(pool: Pool) -> None:
+    whole_cohort(pool.root)
+    adopted(pool)
+    outside = pool.root.parent / "elsewhere"
+    (pool.root / "cohorts/c").rename(outside)
+    (pool.root / "cohorts/c").symlink_to(outside)
+    with pytest.raises(StorageFailed, match="is a link; links are not followed"):
+        read_membership(pool.layout, pool.config.pipeline, "c")

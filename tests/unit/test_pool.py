@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.errors import InvalidSpec, InvalidTemplate, NotAPool, NotFound, PoolBusy, StorageFailed
+from genpool.errors import InputError, InvalidSpec, InvalidTemplate, NotAPool, NotFound, PoolBusy, StorageFailed
 from genpool.locks import pool_lock
 from genpool.pool import Pool
 from tests.small_pools import (
@@ -328,3 +328,12 @@ def test_a_disk_that_fills_up_stops_the_run_keeps_what_was_in_flight_and_the_run
     assert (finished.complete, finished.stopped_by) == (True, None)
     assert len(again.requests) == 60 - len(made)
     assert torn_generations(pool) == []
+
+
+@pytest.mark.parametrize("name", ["surrogate\udcff", "nul\x00", "../other", ""])
+def test_a_name_that_nothing_can_have_is_refused_before_the_pool_is_locked(tmp_path: Path, name: str) -> None:
+    pool = make_pool(tmp_path / "pool")
+    for removing in (pool.purge, pool.regenerate, pool.undo_removal):
+        with pytest.raises(InputError, match="is not a name that a file can have"):
+            removing(name)
+    assert not pool.layout.locks.exists()

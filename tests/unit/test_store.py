@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.errors import StorageFull
+from genpool.errors import NotFound, StorageFull
 from genpool.layout import PoolLayout
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
 from genpool.store import DirectoryStore, Generation
 from genpool.testing import sample_generation
-from tests.small_pools import small_disk, torn_generations, tree
+from tests.small_pools import make_pool, small_disk, torn_generations, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,6 @@ def test_an_answer_that_fits_nowhere_is_refused_and_nothing_of_it_is_visible(dis
 
 
 def test_the_helper_that_looks_for_torn_generations_finds_them(tmp_path: Path) -> None:
-    from tests.small_pools import make_pool
 
     pool = make_pool(tmp_path)
     with pool.store.session():
@@ -133,3 +132,10 @@ def test_the_helper_that_looks_for_torn_generations_finds_them(tmp_path: Path) -
     shutil.rmtree(third)
     third.mkdir()
     assert len(torn_generations(pool)) == 3
+
+
+@pytest.mark.parametrize("digest", ["", "../../secret", "/etc/passwd", "a\x00b", "\ud800", "0" * 63, "F" * 64])
+def test_a_source_is_looked_up_by_a_digest_and_nothing_else(tmp_path: Path, digest: str) -> None:
+    (tmp_path / "secret").write_text("beside the pool")
+    with pytest.raises(NotFound, match="no SHA-256"):
+        make_pool(tmp_path / "pool").store.source(digest)

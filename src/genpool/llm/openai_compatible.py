@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
+from genpool.llm.hiding import Hiding
+from genpool.llm.unlogged import unlogged
 from genpool.records import Usage
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _TRANSIENT: Final = {408, 409, 425, 429}
 _UNAVAILABLE: Final = {401, 404}
 _NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
-_HIDDEN: Final = "[key]"
 _MOST: Final = 300  # characters of a foreign message
 _TOO_MANY: Final = 2**53
 
@@ -72,7 +73,7 @@ class OpenAICompatible:
         import openai  # half a second: only when a model is asked
 
         self._entry = entry
-        self._key = key
+        self._hiding = Hiding(key, entry.base_url)
         self._openai = openai
         try:
             self._client = openai.AsyncOpenAI(
@@ -83,6 +84,7 @@ class OpenAICompatible:
         host = urlsplit(str(self._client.base_url)).netloc.rpartition("@")[2]
         self._provider = f"openai {host}"
 
+    @unlogged
     async def complete(self, request: Request) -> Completion:
         """See `ModelClient.complete`."""
         try:
@@ -101,6 +103,7 @@ class OpenAICompatible:
             said = self._hide(f"{self._provider} answered in a shape that is not read: {error}")
             raise CallFailed(_bearable(said), transient=True, sent=True) from None
 
+    @unlogged
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""
         await self._client.close()
@@ -115,9 +118,9 @@ class OpenAICompatible:
         message, usage = choices[0].message, answer.usage
         refusal = getattr(message, "refusal", None)
         return Completion(
-            text=_text_of(message.content or refusal),
-            finish_reason="refusal" if refusal and not message.content else _word(choices[0].finish_reason),
-            model_returned=_word(answer.model),
+            text=self._hiding.secret(_text_of(message.content or refusal)),
+            finish_reason="refusal" if refusal and not message.content else self._word(choices[0].finish_reason),
+            model_returned=self._word(answer.model),
             usage=Usage(_count(usage.prompt_tokens), _count(usage.completion_tokens)) if usage else Usage(),
             provider=self._provider,
         )
@@ -141,8 +144,11 @@ class OpenAICompatible:
         return CallFailed(said, transient=True, sent=True)
 
     def _hide(self, text: str) -> str:
-        """Return a text without the key."""
-        return text.replace(self._key, _HIDDEN) if self._key else text
+        """Return a text without keys."""
+        return self._hiding(text)
+
+    def _word(self, value: object) -> str | None:
+        return self._hide(clean_text(value)) if isinstance(value, str) else None
 
 
 def _words(error: Exception) -> str:
@@ -165,10 +171,6 @@ def _text_of(content: object) -> str:
         parts = [part.get("text") if isinstance(part, dict) else getattr(part, "text", None) for part in content]
         content = "".join(part for part in parts if isinstance(part, str))
     return clean_text(content) if isinstance(content, str) else ""
-
-
-def _word(value: object) -> str | None:
-    return clean_text(value) if isinstance(value, str) else None
 
 
 def _count(value: object) -> int | None:
