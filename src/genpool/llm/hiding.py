@@ -1,0 +1,53 @@
+"""Keeping a key out of every text that a server sends back. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+from urllib.parse import quote
+
+HIDDEN: Final = "[key]"
+_TELLING: Final = 12  # so many first characters of a key are hidden alone: fewer may be what all keys begin with
+_SECRET: Final = 16  # a shorter key is no secret ("none", "EMPTY"), and may be a word of an answer
+
+
+class Hiding:
+    """Hides one key: plain, cut short, percent-encoded, or in base64.
+
+    Args:
+        key: The key, or None where there is none.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._forms = sorted({key, quote(key, safe=""), *_in_base64(key.encode())}, key=len) if key else []
+        self._is_secret = key is not None and len(key) >= _SECRET
+
+    def __call__(self, text: str) -> str:
+        """Return a message without the key."""
+        for form in self._forms:
+            text = _without(text, form)
+        return text
+
+    def secret(self, text: str) -> str:
+        """Return an answer's text without the key, and otherwise as it is: a key that is a mere word stays."""
+        return self(text) if self._is_secret else text
+
+
+def _without(text: str, form: str) -> str:
+    """Return a text without a form of a key, also where it was cut short after its telling beginning."""
+    beginning, parts, at = form[:_TELLING], [], 0
+    while (found := text.find(beginning, at)) >= 0:
+        parts += [text[at:found], HIDDEN]
+        at = found + next(alike for alike in range(len(form), 0, -1) if text.startswith(form[:alike], found))
+    return "".join([*parts, text[at:]]) if parts else text
+
+
+def _in_base64(key: bytes) -> list[str]:
+    """Return how a key looks inside longer base64, wherever it begins: without the characters that it shares."""
+    found = []
+    for shift in range(3):
+        whole = base64.b64encode(b"\0" * shift + key).decode().rstrip("=")
+        inner = whole[-(-shift * 8 // 6) : len(whole) - (1 if (shift + len(key)) % 3 else 0)]
+        if len(inner) >= _TELLING:
+            found += [inner, inner.replace("+", "-").replace("/", "_")]
+    return found
