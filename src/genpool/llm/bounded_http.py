@@ -31,7 +31,7 @@ _MOST_OF_ERROR: Final = 64 * 2**10
 _SECONDS_FOR_ERROR: Final = 2.0
 _SECONDS_TO_CONNECT: Final = 30.0
 _SECONDS_IDLE: Final = 3.0  # shorter than servers keep an idle connection: one that is just being closed fails a call
-_UNPACKED: Final = {"content-encoding", "content-length", "transfer-encoding"}
+_HEADERS: Final = ("content-type", "date", "location", "retry-after")  # others nobody reads, and the SDK logs some
 
 _NEVER_SENT: Final = (
     aiohttp.ClientConnectorError,
@@ -97,7 +97,7 @@ class _Bounded(httpx2.AsyncClient):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a carrier raises is told as what it means
             raise _broken(error) from None
-        headers = [(name, value) for name, value in response.headers.raw if name.decode().lower() not in _UNPACKED]
+        headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
         return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
 
 
