@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 END = "THE END."
 HUGE = 400 * 2**20
 """Bytes of the bodies that are too large."""
+WIDE = 15 * 2**20
+"""Bytes of a body that is not too large, and becomes many objects."""
 
 KINDS = {
     "answer": "an answer, whole and acceptable",
@@ -418,6 +420,7 @@ _instead("html_200", b"<!doctype html><title>Maintenance</title>", "text/html")
 _instead("html_as_json", b"<!doctype html><title>Maintenance</title>")
 _instead("empty_body", b"")
 _misshapen("null", b"null")
+_misshapen("wide_json", lambda _: b'{"choices": [' + b"[]," * (WIDE // 3) + b"{}]}")
 _instead("not_utf8", b'{"choices": "\xff\xfe\xfa"}')
 _instead("deep_json", b"[" * 500_000)
 _instead("many_digits", b'{"choices": ' + b"9" * 50_000 + b"}")

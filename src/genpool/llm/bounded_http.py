@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 for _name in ("httpx2", "httpcore2"):  # they log what servers send, the status line at INFO: keys that are echoed too
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-MOST: Final = 64 * 2**20
-"""Bytes of an answer's body, unpacked: a long text with the probabilities of every token takes a part of it."""
+MOST: Final = 16 * 2**20
+"""Bytes of an answer's body, unpacked: several times what the longest text takes. Objects that JSON is read into may
+take 20 times as much."""
 
 _MOST_OF_ERROR: Final = 64 * 2**10
 _SECONDS_FOR_ERROR: Final = 2.0

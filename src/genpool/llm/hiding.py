@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Final
 from urllib.parse import quote
 
@@ -19,27 +20,30 @@ class Hiding:
     """
 
     def __init__(self, key: str | None) -> None:
-        self._forms = sorted({key, quote(key, safe=""), *_in_base64(key.encode())}, key=len) if key else []
+        forms = {key, quote(key, safe=""), *_in_base64(key.encode())} if key else set()
+        self._forms = sorted(forms)
+        self._beginning = re.compile("|".join(sorted({re.escape(form[:_TELLING]) for form in forms})))
         self._is_secret = key is not None and len(key) >= _SECRET
 
     def __call__(self, text: str) -> str:
-        """Return a message without the key."""
-        for form in self._forms:
-            text = _without(text, form)
-        return text
+        """Return a message without the key, also where it was cut short after its telling beginning."""
+        if not self._forms:
+            return text
+        parts, at = [], 0
+        while found := self._beginning.search(text, at):
+            start = found.start()
+            parts += [text[at:start], HIDDEN]
+            at = start + max(_alike(text, start, form) for form in self._forms)
+        return "".join([*parts, text[at:]])
 
     def secret(self, text: str) -> str:
         """Return an answer's text without the key, and otherwise as it is: a key that is a mere word stays."""
         return self(text) if self._is_secret else text
 
 
-def _without(text: str, form: str) -> str:
-    """Return a text without a form of a key, also where it was cut short after its telling beginning."""
-    beginning, parts, at = form[:_TELLING], [], 0
-    while (found := text.find(beginning, at)) >= 0:
-        parts += [text[at:found], HIDDEN]
-        at = found + next(alike for alike in range(len(form), 0, -1) if text.startswith(form[:alike], found))
-    return "".join([*parts, text[at:]]) if parts else text
+def _alike(text: str, start: int, form: str) -> int:
+    """Return how many characters of a text, from some place on, are a form's."""
+    return next((length for length in range(len(form), 0, -1) if text.startswith(form[:length], start)), 0)
 
 
 def _in_base64(key: bytes) -> list[str]:
