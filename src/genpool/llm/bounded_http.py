@@ -25,8 +25,8 @@ for _name in ("httpx2", "httpcore2"):  # they log what servers send, the status 
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 MOST: Final = 16 * 2**20
-"""Bytes of an answer's body, unpacked: several times what the longest text takes. Objects that JSON is read into may
-take 20 times as much."""
+"""Bytes of an answer's body, unpacked: several times what the longest text takes. The objects that JSON
+is read into may take 30 times as much."""
 
 _MOST_OF_ERROR: Final = 64 * 2**10
 _SECONDS_FOR_ERROR: Final = 2.0

@@ -171,7 +171,7 @@ def test_as_many_calls_are_in_flight_as_an_entry_allows(provider: Provider, carr
 
 
 ASK_ONCE = """
-import asyncio, resource, sys
+import asyncio, pathlib, resource, sys
 from genpool.config import ModelEntry
 from genpool.errors import CallFailed
 from genpool.llm.client import Request
@@ -186,10 +186,15 @@ async def asked(url):
         print(error.message)
     await client.aclose()
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # getrusage would tell the peak of the process that started this one
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak()
 asyncio.run(asked(sys.argv[1]))
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) * (1 if sys.platform == "darwin" else 1024))
+print(peak() - before)
 """
 
 
@@ -201,7 +206,7 @@ def test_no_answer_takes_all_the_memory(provider: Provider, carrier: str, fault:
     asked = [sys.executable, "-c", ASK_ONCE, provider.url(fault), carrier]
     *said, grown = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split("\n")[:-1]
     assert said
-    assert int(grown) < HUGE  # it would be twice that if all was read
+    assert int(grown) < 1.5 * HUGE  # twice that if all was read
     print(f"{fault} by {carrier}: {int(grown) / 2**20:.0f} MiB")
 
 
