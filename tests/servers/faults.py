@@ -261,7 +261,7 @@ _status("unauthorized_401", "unavailable", 401)
 _status("payment_402", "unavailable", 402)
 _status("not_found_404", "unavailable", 404)
 _status("insufficient_quota_429", "unavailable", 429, code="insufficient_quota")
-_status("hostile_message", "never", 400, message="\x1b[2J\x1b]0;owned\x07 \ud800 \u202e " + "x" * 100_000)
+_status("hostile_message", "never", 400, message="\x1b[2J\x1b]0;owned\x07 \ud800 \u202e " + "x" * 1000)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
