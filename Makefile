@@ -44,7 +44,7 @@ bench: $(READY)
 	@for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
 
 proof: $(READY)
-	$(BIN)/python -m pytest tests/crash tests/security --full -p no:randomly
+	$(BIN)/python -m pytest tests/crash tests/security tests/unit/llm/test_faults.py --full -p no:randomly
 
 docs: $(READY)
 	$(BIN)/python -m genpool.cli.reference > docs/cli.md

@@ -1,29 +1,36 @@
-"""Any endpoint that speaks the OpenAI chat completions protocol. The one module on the network.
+"""Any endpoint that speaks the OpenAI chat completions protocol. With `bounded_http`, the one way to the network.
 
-The client's own retries are off: each call here is one request. Foreign errors are mapped to ours in
-one place, and a key never gets into a message, whatever a server echoes.
+The SDK's own retries are off: each call here is one request, with one deadline from its first byte to the last of its
+answer. Answers are asked for whole, never as a stream. Foreign errors are mapped to ours in one place, and a key never
+gets into a message, whatever a server echoes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
 from genpool.llm.hiding import Hiding
+from genpool.llm.retries import read_http_date, read_retry_after
 from genpool.llm.unlogged import unlogged
 from genpool.records import Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import openai
+
     from genpool.config import ModelEntry
 
 _TRANSIENT: Final = {408, 409, 425, 429}
-_UNAVAILABLE: Final = {401, 404}
-_NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
+_UNAVAILABLE: Final = {401, 402, 404}
+_NO_CREDIT: Final = {"insufficient_quota", "billing_not_active", "account_deactivated"}
 _MOST: Final = 300  # characters of a foreign message
 _TOO_MANY: Final = 2**53
 
@@ -40,8 +47,9 @@ def find_key(entry: ModelEntry, root: Path) -> str | None:
     """
     if entry.key is None:
         return None
-    if os.environ.get(entry.key):
-        return os.environ[entry.key]
+    in_environment = os.environ.get(entry.key, "").strip()  # a line break behind it is a copy's, not the key's
+    if in_environment:
+        return in_environment
     from dotenv import dotenv_values  # only where a key is not in the environment
 
     for folder in (root, root.cwd()):
@@ -64,20 +72,33 @@ class OpenAICompatible:
     Args:
         entry: The model entry.
         key: Its key, or None where the endpoint wants none.
+        carrier: What requests travel by: `aiohttp`, or `httpx`, which is slower.
 
     Raises:
-        ModelUnavailable: The base URL is not one.
+        ModelUnavailable: The base URL is not one, or no header can hold the key.
     """
 
-    def __init__(self, entry: ModelEntry, key: str | None) -> None:
+    def __init__(self, entry: ModelEntry, key: str | None, carrier: str = "aiohttp") -> None:
         import openai  # half a second: only when a model is asked
 
+        from genpool.llm import bounded_http
+
         self._entry = entry
-        self._hiding = Hiding(key, entry.base_url)
+        self._hide = Hiding(key, entry.base_url)
         self._openai = openai
+        self._http = bounded_http
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise ModelUnavailable(
+                f"model {entry.model_id!r}: the key has characters that no key can have",
+                hint=f"look at the value of {entry.key}: a line break, or a character that is not ASCII?",
+            )
         try:
             self._client = openai.AsyncOpenAI(
-                api_key=key or "none", base_url=entry.base_url, max_retries=0, timeout=entry.timeout
+                api_key=key or "none",
+                base_url=entry.base_url,
+                max_retries=0,
+                timeout=bounded_http.timeouts(entry.timeout),
+                http_client=bounded_http.open_http(carrier, entry.concurrency),
             )
         except Exception as error:  # noqa: BLE001 - whatever it says of a URL that is none
             raise ModelUnavailable(self._hide(f"model {entry.model_id!r}: {error}")) from None
@@ -86,83 +107,128 @@ class OpenAICompatible:
 
     @unlogged
     async def complete(self, request: Request) -> Completion:
-        """See `ModelClient.complete`."""
+        """See `ModelClient.complete`; the entry's timeout is for all of it."""
         try:
-            answer = await self._client.chat.completions.create(
-                model=self._entry.model,
-                messages=request.messages(),  # type: ignore[arg-type]  # plain dicts of the same shape
-                extra_body={**request.parameters, "seed": request.seed},
-            )
+            async with asyncio.timeout(self._entry.timeout):
+                answer = await self._client.chat.completions.with_raw_response.create(
+                    model=self._entry.model,
+                    messages=request.messages(),  # type: ignore[arg-type]  # plain dicts of the same shape
+                    extra_body={**request.parameters, "seed": request.seed},
+                )
+        except TimeoutError:
+            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
+            raise CallFailed(late, transient=True, sent=True) from None
         except Exception as error:  # noqa: BLE001 - the boundary: everything foreign is mapped here
             raise self._mapped(error) from None
-        try:
-            return self._completion(answer)
-        except Exception as error:
-            if isinstance(error, CallFailed):
-                raise
-            said = self._hide(f"{self._provider} answered in a shape that is not read: {error}")
-            raise CallFailed(_bearable(said), transient=True, sent=True) from None
+        return self._completion(self._parsed(answer.content, answer.headers.get("content-type", "")))
 
     @unlogged
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""
         await self._client.close()
 
-    def _completion(self, answer: Any) -> Completion:
+    # -- an answer ---------------------------------------------------------------------------------
+
+    def _parsed(self, body: bytes, kind: str) -> dict[str, Any]:
+        """Return an answer's object, whatever content type it claims: the text was paid for.
+
+        What is no JSON was broken on the way (cut, or a gateway's page) and may come whole the next time. What is
+        JSON of another shape would come again, and be paid for again.
+        """
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            start = self._shown(body[:_MOST].decode("utf-8", "replace"))
+            said = f"{self._provider} answered with something else than JSON: {start or 'nothing'}"
+            stream = kind.startswith("text/event-stream")  # nobody asked for one: it would come again
+            raise CallFailed(said, transient=not stream, sent=True) from None
+        if not isinstance(answer, dict):
+            raise CallFailed(f"{self._provider} answered with JSON that is no object", transient=False, sent=True)
+        return answer
+
+    def _completion(self, answer: dict[str, Any]) -> Completion:
         """Return an answer in our terms; what is not an answer is a failed call."""
-        if not isinstance(answer, self._openai.types.chat.ChatCompletion):
-            raise CallFailed(f"{self._provider} answered with something else than JSON", transient=True, sent=True)
-        choices = answer.choices or []
-        if not choices or choices[0].message is None:
-            raise CallFailed(f"{self._provider} answered without a choice", transient=True, sent=True)
-        message, usage = choices[0].message, answer.usage
-        refusal = getattr(message, "refusal", None)
+        choices = answer.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if choice is None and answer.get("error"):
+            raise self._told(answer["error"])
+        if not isinstance(choice, dict) or not isinstance(message, dict):
+            raise CallFailed(f"{self._provider} answered without a choice", transient=False, sent=True)
+        refusal, usage = message.get("refusal"), answer.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
         return Completion(
-            text=self._hiding.secret(_text_of(message.content or refusal)),
-            finish_reason="refusal" if refusal and not message.content else self._word(choices[0].finish_reason),
-            model_returned=self._word(answer.model),
-            usage=Usage(_count(usage.prompt_tokens), _count(usage.completion_tokens)) if usage else Usage(),
+            text=self._hide.secret(_text_of(message.get("content") or refusal)),
+            finish_reason="refusal" if refusal and not message.get("content") else self._word(choice, "finish_reason"),
+            model_returned=self._word(answer, "model"),
+            usage=Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))),
             provider=self._provider,
         )
 
+    def _told(self, error: object) -> ModelError:
+        """Return the error that a provider told with status 200, as routers do once they have begun to answer."""
+        facts = error if isinstance(error, dict) else {"message": error}
+        code = facts.get("code")
+        said = self._shown(f"{self._provider} answered with an error: {facts.get('message')} (code {code})")
+        if isinstance(code, int) and code in _UNAVAILABLE:
+            return ModelUnavailable(said, hint=self._look())
+        again = not isinstance(code, int) or code in _TRANSIENT or code >= 500
+        return CallFailed(said, transient=again, sent=True)
+
+    def _word(self, table: dict[str, Any], name: str) -> str | None:
+        value = table.get(name)
+        return self._hide.secret(clean_text(value)) if isinstance(value, str) else None
+
+    # -- no answer ---------------------------------------------------------------------------------
+
     def _mapped(self, error: Exception) -> ModelError:
         """Return one of our errors for one of theirs."""
-        said = _bearable(self._hide(f"{self._provider}: {_words(error)}"))
-        status = getattr(error, "status_code", None)
-        if isinstance(error, self._openai.APITimeoutError):
-            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
-            return CallFailed(late, transient=True, sent=True)
-        if isinstance(error, self._openai.APIConnectionError):
-            refused = type(error.__cause__).__name__ in _NEVER_SENT
-            where = self._client.base_url.host
-            return CallFailed(said, transient=True, sent=not refused, hint=f"can {where} be reached from here?")
-        if status in _UNAVAILABLE:
-            hint = f"look at `key`, `model` and `base_url` of {self._entry.model_id!r} in pool.yaml"
-            return ModelUnavailable(said, hint=hint)
-        if isinstance(status, int):
-            return CallFailed(said, transient=status in _TRANSIENT or status >= 500, sent=status >= 500)
-        return CallFailed(said, transient=True, sent=True)
+        if isinstance(error, self._http.TooLarge):
+            most = self._http.MOST // 2**20
+            return CallFailed(f"{self._provider} answered with more than {most} MiB", transient=False, sent=True)
+        if isinstance(error, self._http.Broken):
+            said = self._shown(f"{self._provider}: {error.message}")
+            if error.hopeless:
+                return ModelUnavailable(said, hint=self._look())
+            hint = None if error.sent else f"can {self._client.base_url.host} be reached from here?"
+            return CallFailed(said, transient=True, sent=error.sent, hint=hint)
+        if isinstance(error, self._openai.APIStatusError):
+            return self._refused(error)
+        said = self._shown(f"{self._provider}: the request cannot be made: {type(error).__name__}: {error}")
+        return CallFailed(said, transient=False, sent=False)
 
-    def _hide(self, text: str) -> str:
-        """Return a text without keys."""
-        return self._hiding(text)
+    def _refused(self, error: openai.APIStatusError) -> ModelError:
+        """Return the error for a status that is not success.
 
-    def _word(self, value: object) -> str | None:
-        return self._hide(clean_text(value)) if isinstance(value, str) else None
+        No call can succeed with a wrong key (401), without credit (402, or 429 with a code that says so), without the
+        model (404), or where the endpoint is elsewhere (3xx). A 403 is this call's only: routers send it for a prompt.
+        """
+        status, headers = error.status_code, error.response.headers
+        said = self._shown(f"{self._provider}: {error.message}")
+        if 300 <= status < 400:
+            where = urlsplit(headers.get("location", "")).netloc or "another address"
+            hint = f"redirects are not followed; if {where} is right, make it the `base_url` in pool.yaml"
+            return ModelUnavailable(said, hint=self._shown(hint))
+        if status in _UNAVAILABLE or error.code in _NO_CREDIT:
+            return ModelUnavailable(said, hint=self._look())
+        date = read_http_date(headers.get("date", ""))
+        return CallFailed(
+            said,
+            transient=status in _TRANSIENT or status >= 500,
+            sent=status >= 500,
+            retry_after=read_retry_after(headers.get("retry-after"), date or datetime.now(UTC)),
+        )
 
+    def _look(self) -> str:
+        return (
+            f"look at `key`, `model` and `base_url` of {self._entry.model_id!r} in pool.yaml, and at your credit there"
+        )
 
-def _words(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    cause = error.__cause__
-    if cause is not None and str(cause) and str(cause) not in text:
-        text = f"{text} ({' '.join(str(cause).split())})"
-    return text
-
-
-def _bearable(text: str) -> str:
-    """Return a text of bearable length; keys are hidden before, or a part of one could be left."""
-    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
+    def _shown(self, text: str) -> str:
+        """Return a foreign text in one line that can be shown anywhere, without the key, of bearable length."""
+        line = " ".join(self._hide(text).split())
+        plain = "".join(character if character.isprintable() else "\ufffd" for character in line[:_MOST])
+        return plain if len(line) <= _MOST else f"{plain}…"
 
 
 def _text_of(content: object) -> str:

@@ -82,6 +82,20 @@ def test_a_hold_stops_everyone() -> None:
     assert let_go(10, [0.0, 1.0, 2.0, 50.0], holds={0: 30.0}) == [0.0, 30.0, 30.0, 50.0]
 
 
+def test_a_hold_reaches_those_who_wait_already() -> None:
+    async def simulated() -> float:
+        clock = Clock()
+        limiter = RateLimit(1, slack=0.0, clock=clock)
+        await limiter.admit()
+        waiting = asyncio.create_task(limiter.admit())
+        await asyncio.sleep(0)
+        limiter.hold(90.0)
+        await clock.run(waiting)
+        return clock.now()
+
+    assert asyncio.run(simulated()) == 90.0
+
+
 def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
     async def simulated() -> float:
         clock = Clock()

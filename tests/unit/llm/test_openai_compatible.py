@@ -79,11 +79,11 @@ def server() -> Iterator[Server]:
     thread.join()
 
 
-def ask(url: str, timeout: float = 10.0, **request: Any) -> Completion:
+def ask(url: str, timeout: float = 60.0, prompt: str = "Write.", **request: Any) -> Completion:
     async def asked() -> Completion:
         client = OpenAICompatible(ModelEntry("m", "openai", "m", base_url=url, timeout=timeout), KEY)
         try:
-            return await client.complete(Request(Prompt("Write."), {"temperature": 0.5}, 7, **request))
+            return await client.complete(Request(Prompt(prompt), {"temperature": 0.5}, 7, **request))
         finally:
             await client.aclose()
 
@@ -238,6 +238,23 @@ def test_a_url_that_is_none_makes_the_model_unavailable() -> None:
         ask("not a url")
 
 
+def test_a_request_that_cannot_be_made_is_never_sent(server: Server) -> None:
+    with pytest.raises(CallFailed, match="cannot be made") as error:
+        ask(server.url(), prompt="half a character: \ud800")
+    assert (error.value.transient, error.value.sent) == (False, False)
+    assert server.seen == []
+
+
+def test_an_error_with_status_200_counts_by_its_code(server: Server) -> None:
+    error = fails(server, {"error": {"code": 400, "message": "no"}})
+    assert isinstance(error, CallFailed)
+    assert (error.transient, error.sent) == (False, True)
+    assert isinstance(fails(server, {"error": {"code": 402, "message": "no credit"}}), ModelUnavailable)
+    error = fails(server, {"error": "busy"})
+    assert isinstance(error, CallFailed)
+    assert error.transient
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 ENTRY = ModelEntry("m", "openai", "m", key="GENPOOL_TEST_KEY_X")
@@ -249,6 +266,18 @@ def test_the_environment_comes_before_the_pools_env_file(tmp_path: Path, monkeyp
     assert find_key(ENTRY, tmp_path) == "from-file"
     monkeypatch.setenv("GENPOOL_TEST_KEY_X", "from-environment")
     assert find_key(ENTRY, tmp_path) == "from-environment"
+
+
+def test_space_around_a_key_is_not_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENPOOL_TEST_KEY_X", " from-environment\r\n")
+    assert find_key(ENTRY, tmp_path) == "from-environment"
+
+
+@pytest.mark.parametrize("key", ["sk-SECRET-\n-SECRET", "sk-SECRET-\u2019"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ModelUnavailable, match="characters that no key") as error:
+        OpenAICompatible(ENTRY, key)
+    assert "SECRET" not in f"{error.value} {error.value.hint}"
 
 
 def test_a_model_without_a_key_needs_none(tmp_path: Path) -> None:
