@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -83,6 +84,10 @@ class _Bounded(httpx2.AsyncClient):
             Broken: No whole answer came.
             TooLarge: The answer is too large.
         """
+        if request.url.userinfo:  # aiohttp refuses these beside a header
+            name, password = request.url.username, request.url.password
+            request.headers["authorization"] = f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"
+            request.url = request.url.copy_with(userinfo=b"")
         options.update(stream=True, follow_redirects=False)  # a redirect would take key and prompt to another host
         try:
             response = await super().send(request, **options)
