@@ -16,7 +16,6 @@ from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.crash.scenarios import Scenario
@@ -52,7 +51,7 @@ def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
     root, acks = folder / "pool", folder / "acks"
     shutil.copytree(folder / "before", root)
     acks.mkdir()
-    run = run_until(lambda: scenario.act(root, _acknowledger(acks)), kill_at)
+    run = run_until(lambda: scenario.act(root, scenarios.acknowledger(acks)), kill_at)
     acked = {path.name for path in acks.iterdir()}
     if kill_at is None and not acked:
         raise AssertionError("an undisturbed run acknowledges something")
@@ -60,13 +59,6 @@ def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
     shutil.rmtree(root)
     shutil.rmtree(acks)
     return Sweep(run.calls, 1, wrong)
-
-
-def _acknowledger(acks: Path) -> Callable[[str], None]:
-    def ack(what: str) -> None:
-        (acks / what).touch()
-
-    return ack
 
 
 @pytest.fixture(autouse=True)
