@@ -111,7 +111,10 @@ class Purging:
         self.goes = {name for name, _ in self.before if not name.startswith(("gens/draft/", "cohorts/d/"))}
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
-        Pool.open(root).purge("c")
+        if (root / "cohorts" / "c").exists():
+            Pool.open(root).purge("c")
+        else:  # a purge before this one was interrupted behind its last move
+            Pool.open(root).settle_trash()
         ack("purged")
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
@@ -168,6 +171,8 @@ class TakingBackAPurge(Purging):
         yield from self._wrong_files(root)
         if acked and _files(root, trash=False) != self.before:
             yield "lost: the undo had returned"
+        if acked and (states := [one.state for one in Pool.open(root).trash()]) != ["undone"]:
+            yield f"lost: the undo had returned, and the trash says {states}"
         Pool.open(root).settle_trash()
         self.act(root, lambda _: None)
         if _files(root, trash=False) != self.before:

@@ -7,6 +7,7 @@ same is done with protocols that are broken on purpose, and with flushes that ar
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -93,30 +94,30 @@ def _possible(full: bool) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("scenario", "least", "short_step"),
+    ("scenario", "least", "full_step", "short_step"),
     [
-        (scenarios.Committing(), 80, 6),
-        (scenarios.CommittingTwice(), 100, 10),
-        (scenarios.CommittingOverIncomplete(), 100, 10),
-        (scenarios.KeepingAnAttempt(), 100, 10),
-        (scenarios.KeepingASource(), 15, 3),
-        (scenarios.ReplacingAFile(), 10, 3),
-        (scenarios.AppendingLines(), 10, 3),
-        (scenarios.WritingTheLedger(), 60, 8),
-        (scenarios.Adopting(), 150, 20),
-        (pool_scenarios.RecordingSlots(), 150, 20),
-        (pool_scenarios.AcceptingDrift(), 100, 20),
-        (pool_scenarios.Purging(), 200, 30),
-        (pool_scenarios.TakingBackAPurge(), 100, 30),
-        (scenarios.RunningACohort(CALLS_LOG), 800, 60),
+        (scenarios.Committing(), 80, 1, 18),
+        (scenarios.CommittingTwice(), 100, 1, 40),
+        (scenarios.CommittingOverIncomplete(), 100, 1, 40),
+        (scenarios.KeepingAnAttempt(), 100, 1, 40),
+        (scenarios.KeepingASource(), 15, 1, 8),
+        (scenarios.ReplacingAFile(), 10, 1, 5),
+        (scenarios.AppendingLines(), 10, 1, 5),
+        (scenarios.WritingTheLedger(), 60, 1, 40),
+        (scenarios.Adopting(), 150, 4, 110),
+        (pool_scenarios.RecordingSlots(), 150, 4, 130),
+        (pool_scenarios.AcceptingDrift(), 100, 2, 70),
+        (pool_scenarios.Purging(), 200, 4, 120),
+        (pool_scenarios.TakingBackAPurge(), 100, 2, 60),
+        (scenarios.RunningACohort(CALLS_LOG), 800, 8, 400),
     ],
     ids=lambda one: type(one).__name__ if not isinstance(one, int) else "",
 )
 def test_what_was_acknowledged_survives_a_power_cut_and_nothing_torn_is_visible(
-    scenario: Scenario, least: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, least: int, full_step: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    repeatable = not isinstance(scenario, scenarios.AppendingLines)
-    step = 1 if full else short_step
+    repeatable = not isinstance(scenario, scenarios.AppendingLines | scenarios.WritingTheLedger)
+    step = full_step if full else short_step
     *_, found = sweep(scenario, step, again=2 * step * repeatable)
     with capsys.disabled():
         print(f"\n  {type(scenario).__name__}: power cut {found.cut} times in {found.calls} system calls", end="")
@@ -134,3 +135,83 @@ def caught(scenario: Scenario, watcher: Watcher | None = None) -> str:
         if found.wrong:
             return found.wrong[0]
     return "nothing was noticed"
+
+
+class NoFlush:
+    """Leaves flushes out, of genpool's own writers too, and says that all is well.
+
+    Args:
+        of: Of what: every `file`, every `directory`, or (with a slash) what is below a folder of that name.
+    """
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+        self.left_out = 0
+        self._held: dict[int, system_calls.Call] = {}
+
+    def entered(self, thread: int) -> None:
+        call = system_calls.entered(thread)
+        if call is not None and call.name in system_calls.FLUSHES and self._concerns(call.path):
+            call.refuse()
+            self._held[thread] = call
+            self.left_out += 1
+
+    def left(self, thread: int) -> None:
+        call = self._held.pop(thread, None)
+        if call is not None:
+            call.say(0)
+
+    def _concerns(self, path: str) -> bool:
+        if "/" in self.of:
+            return self.of in path
+        return os.path.isdir(path) == (self.of == "directory")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "symptom"),
+    [
+        (scenarios.Committing(broken.FlushesNoFile), "torn"),
+        (scenarios.Committing(broken.FlushesNoDirectory), "lost"),
+        (scenarios.Committing(broken.AcknowledgesEarly), "lost"),
+        (scenarios.ReplacingAFile(broken.replace_unflushed), "torn"),
+        (scenarios.ReplacingAFile(broken.replace_and_leave_the_entry), "lost"),
+        (scenarios.AppendingLines(broken.append_unflushed), "lost"),
+        (scenarios.WritingTheLedger(broken.WritesTheLedgerUnflushed), "lost"),
+    ],
+    ids=[
+        "no file flush",
+        "no directory flush",
+        "acknowledged early",
+        "file replaced without its flush",
+        "file replaced without the directory's flush",
+        "lines appended without a flush",
+        "unflushed journal",
+    ],
+)
+def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, symptom: str) -> None:
+    assert symptom in caught(scenario)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "of", "symptom"),
+    [
+        (scenarios.Committing(), "file", "torn"),
+        (scenarios.Committing(), "directory", "lost"),
+        (scenarios.KeepingAnAttempt(), "file", "torn"),
+        (scenarios.KeepingAnAttempt(), "directory", "attempts are there"),
+        (scenarios.ReplacingAFile(), "file", "torn"),
+        (scenarios.ReplacingAFile(), "directory", "lost"),
+        (scenarios.AppendingLines(), "file", "lost"),
+        (scenarios.WritingTheLedger(), "/ledger/", "lost"),
+        (pool_scenarios.RecordingSlots(), "file", "lost"),
+        (pool_scenarios.AcceptingDrift(), "file", "lost"),
+        (pool_scenarios.TakingBackAPurge(), "directory", "lost"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else type(one).__name__,
+)
+def test_a_flush_that_genpool_itself_would_leave_out_is_caught(scenario: Scenario, of: str, symptom: str) -> None:
+    system_calls.need_meddling(full=False)
+    liar = NoFlush(of)
+    said = caught(scenario, liar)
+    assert liar.left_out
+    assert symptom in said
