@@ -210,6 +210,14 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(row[:4]) for row in rows[1:] if row)
 
 
+def has_lines(layout: PoolLayout) -> bool:
+    """Return whether drift.csv has a whole line; its header can be torn by a crash like any other."""
+    try:
+        return b"\n" in layout.drift.read_bytes()
+    except FileNotFoundError:
+        return False
+
+
 def accepted_lines(drifts: list[Drift], when: str, *, new: bool) -> bytes:
     """Return the lines of drift.csv that accept some drift."""
     out = io.StringIO(newline="")

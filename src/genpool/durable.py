@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import sys
 import uuid
 from contextlib import contextmanager, suppress
@@ -139,6 +140,12 @@ def set_aside(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder of one's own as far as that goes: it holds nothing that anybody was promised."""
+    with suppress(OSError):  # `ignore_errors` lets some through
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     refuse_link(path.parent)
@@ -148,7 +155,8 @@ def replace_file(path: Path, data: bytes) -> None:
         write_file(temporary, data)
         temporary.rename(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
     flush_directory(path.parent)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -24,6 +23,7 @@ from genpool.durable import (
     make_directory,
     publish_directory,
     refuse_link,
+    remove_folder,
     set_aside,
     storage_errors,
     write_directory,
@@ -296,7 +296,7 @@ class DirectoryStore:
                 yield
         finally:
             self._staging = None
-            shutil.rmtree(own, ignore_errors=True)
+            remove_folder(own)
 
     def _when_full(self, write: Callable[[], _T]) -> _T:
         """Write; where the disk is full, give up the space set aside, write again, and remember."""
@@ -305,14 +305,14 @@ class DirectoryStore:
         except StorageFull:
             self.low_on_space = True
             if self._staging is not None:
-                shutil.rmtree(self._staging / _RESERVE, ignore_errors=True)
+                remove_folder(self._staging / _RESERVE)
             return write()
 
     def _remove_stale(self) -> None:
         """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
         for folder in self.layout.staging.iterdir():
             if not locks.is_held(folder / "lock"):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
 
     def commit(self, generation: Generation) -> bool:
         """See `GenerationStore.commit`."""
@@ -326,7 +326,7 @@ class DirectoryStore:
             self._make_folder(target.parent)
             while not publish_directory(staged, target):
                 if not self.incomplete(record.stage, [record.gen_id]):
-                    shutil.rmtree(staged)
+                    remove_folder(staged)
                     self.keep_attempt(generation, BOUGHT_TWICE)
                     return False
                 self._clear_place(record)
@@ -382,7 +382,7 @@ class DirectoryStore:
         try:
             write_directory(staged, {**files, METADATA: metadata})
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
+            remove_folder(staged)
             raise
         return staged
 

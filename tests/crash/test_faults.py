@@ -1,0 +1,221 @@
+"""Errors at every system call that can return them: an error that says so, nothing torn, and the next run completes.
+
+EIO, ENOSPC, EMFILE, EROFS, EINTR and short writes, once and for ever after, at every call on the pool's own files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genpool.cli.main import main
+from genpool.errors import GenpoolError
+from tests.crash import broken, pool_scenarios, scenarios
+from tests.crash.faults import Fault, FaultyFiles
+from tests.crash.syscall_sweep import need_tracing, run_until
+from tests.crash.system_calls import need_meddling
+from tests.small_pools import generations, memory_folder, torn_generations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.crash.scenarios import Scenario
+
+REFUSALS = {"storage-failed", "storage-full"}
+"""What a refusal of the file system is called (docs/cli.md, errors.py)."""
+
+
+class Command:
+    """A command line in a pool that a scenario makes and judges.
+
+    Args:
+        scenario: The scenario.
+        words: The command, without the pool.
+    """
+
+    def __init__(self, scenario: Scenario, *words: str) -> None:
+        self.scenario = scenario
+        self.words = words
+        self.prepare = scenario.prepare
+        self.wrong = scenario.wrong
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Type it, with --json; an error in its document is raised."""
+        said = root.parent / "said"
+        with said.open("w") as out:
+            sys.stdout = sys.stderr = out
+            code = main(["--pool", str(root), *self.words, "--json"])
+        value = json.loads(said.read_text())
+        refused = value.get("error") or value.get("stopped_by")
+        if refused:
+            assert code == 1, f"exit code {code} with {refused}"
+            raise Refused(refused["kind"], refused["message"])
+        failures = value.get("failures", [])
+        if failures:
+            assert code == 3, f"exit code {code} with {failures}"
+            raise Refused(failures[0]["kind"], failures[0]["message"])
+        assert code == 0, f"exit code {code}, and nothing is said"
+        ack("done")
+
+
+class Refused(Exception):
+    """A command said that it was refused."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class OpeningTheCatalog(scenarios.RunningACohort):
+    """A pool whose catalog is not there is asked how it stands."""
+
+    def prepare(self, root: Path) -> None:
+        super().prepare(root)
+        from genpool.pool import Pool
+
+        Pool.open(root).run("c")
+        shutil.rmtree(root / ".genpool")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        from genpool.pool import Pool
+
+        pool = Pool.open(root)
+        yield from torn_generations(pool)
+        if len(generations(root)) != self.TASKS:
+            yield "lost: a generation"
+        if pool.plan("c").missing or (root / "attempts").exists():
+            yield "what is there is not found"
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep found."""
+
+    faults: int
+    """Faults that there can be."""
+    runs: int = 0
+    refused: int = 0
+    """Runs that ended with an error that says what was refused."""
+    wrong: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """One scenario in one folder."""
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self.scenario = scenario
+        self.folder = folder
+        scenario.prepare(folder / "before")
+        self.calls: int | None = None
+        """How many system calls are too many."""
+
+    def run(self, fault: Fault | None, found: Sweep) -> FaultyFiles:
+        """Run the scenario once from its beginning, with a fault; judge what it said and what it left."""
+        root, acks, ended = self.folder / "pool", self.folder / "acks", self.folder / "ended.json"
+        shutil.copytree(self.folder / "before", root)
+        acks.mkdir()
+        files = FaultyFiles(root, fault)
+        run = run_until(lambda: _carried_out(self.scenario, root, acks, ended), self.calls, files)
+        wrong = [*files.wrong]
+        if run.killed:
+            wrong.append(f"it does not end: {run.calls} system calls")
+        else:
+            self.calls = self.calls or 30 * run.calls
+            kind, message = json.loads(ended.read_text())
+            found.refused += kind in REFUSALS
+            if kind not in REFUSALS | {"done"}:
+                wrong.append(f"{kind}: {message}")
+        try:
+            wrong += self.scenario.wrong(root, {path.name for path in acks.iterdir()})
+        except Exception:  # noqa: BLE001 - what follows a fault must not fail, however it does
+            wrong.append(f"the next one failed: {traceback.format_exc(limit=-3)}")
+        for folder in (root, acks):
+            shutil.rmtree(folder)
+        name = files.seen[fault.at - 1][0] if fault and len(files.seen) >= fault.at else ""
+        found.wrong += [f"{fault} ({name}): {said}" for said in wrong]
+        found.runs += 1
+        return files
+
+
+def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> None:
+    """Carry a scenario out in the child; note how it ended."""
+    try:
+        scenario.act(root, scenarios.acknowledger(acks))
+        how = "done", ""
+    except (GenpoolError, Refused) as error:
+        how = error.kind, str(error)
+    except BaseException:  # noqa: BLE001 - any other error is what is looked for
+        how = "traceback", traceback.format_exc()
+    ended.write_text(json.dumps(how))
+
+
+def sweep(scenario: Scenario, step: int) -> Iterator[Sweep]:
+    """Run a scenario with every `step`-th fault.
+
+    Yields:
+        What was found so far, after every run; the first is that of an undisturbed run.
+    """
+    with memory_folder() as folder:
+        bench = Bench(scenario, folder)
+        found = Sweep(0)
+        faults = list(bench.run(None, found).faults())
+        found.faults, found.runs = len(faults), 0
+        yield found
+        for number, fault in enumerate(faults):
+            if number % step == step // 2:
+                bench.run(fault, found)
+                yield found
+
+
+@pytest.fixture(autouse=True)
+def _possible(full: bool) -> None:
+    need_meddling(full=full)
+    need_tracing()
+
+
+RUNNING = Command(scenarios.RunningACohort(), "run", "c")
+OPENING = Command(OpeningTheCatalog(), "status", "c")
+PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("scenario", "name", "least", "full_step", "short_step"),
+    [
+        (RUNNING, "genpool run", 1, 3, 80),
+        (OPENING, "genpool status", 1, 1, 40),
+        (PURGING, "genpool purge", 1, 1, 60),
+        (scenarios.Committing(), "commit", 1, 1, 20),
+        (scenarios.CommittingTwice(), "commit where another was first", 1, 1, 30),
+        (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 1, 1, 30),
+        (scenarios.KeepingAnAttempt(), "an attempt", 1, 1, 30),
+        (scenarios.WritingTheLedger(), "the ledger", 1, 1, 20),
+        (scenarios.Adopting(), "adopt", 1, 1, 80),
+        (pool_scenarios.RecordingSlots(), "legacy.csv", 1, 1, 80),
+        (pool_scenarios.AcceptingDrift(), "drift.csv", 1, 1, 80),
+        (pool_scenarios.TakingBackAPurge(), "undo", 1, 1, 50),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
+    scenario: Scenario,
+    name: str,
+    least: int,
+    full_step: int,
+    short_step: int,
+    full: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    *_, found = sweep(scenario, full_step if full else short_step)
+    with capsys.disabled():
+        print(f"\n  {name}: {found.runs} runs of {found.faults} faults, {found.refused} refused", end="")
+    assert found.wrong == []
+    assert found.faults >= least, "the sweep has shrunk"
