@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
+from genpool.durable import reading
 from genpool.errors import CorruptFile, NotFound
 from genpool.llm.client import parameters_sent
 from genpool.planner import Drift, State
@@ -197,7 +198,8 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
         CorruptFile: A line is not of that form.
     """
     try:
-        text = layout.drift.read_text(encoding="utf-8")
+        with reading(layout.drift):
+            text = layout.drift.read_text(encoding="utf-8")
     except FileNotFoundError:
         return frozenset()
     whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
@@ -213,7 +215,8 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
 def has_lines(layout: PoolLayout) -> bool:
     """Return whether drift.csv has a whole line; its header can be torn by a crash like any other."""
     try:
-        return b"\n" in layout.drift.read_bytes()
+        with reading(layout.drift):
+            return b"\n" in layout.drift.read_bytes()
     except FileNotFoundError:
         return False
 

@@ -20,6 +20,7 @@ from genpool.canonical import sha256
 from genpool.durable import (
     add_file,
     flush_directory,
+    is_there,
     make_directory,
     publish_directory,
     refuse_link,
@@ -189,12 +190,15 @@ class DirectoryStore:
     def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
         """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
         folder = os.fspath(self.layout.stage(stage.name))
-        exists = os.path.exists
-        return frozenset(
-            gen_id
-            for gen_id in gen_ids
-            if not (exists(f"{folder}/{gen_id}/{PARSED}") and exists(f"{folder}/{gen_id}/{METADATA}"))
-        )
+        with storage_errors("cannot look at a generation"):
+            return frozenset(
+                gen_id
+                for gen_id in gen_ids
+                if not (
+                    is_there(f"{folder}/{gen_id}/{PARSED}", follow=True)
+                    and is_there(f"{folder}/{gen_id}/{METADATA}", follow=True)
+                )
+            )
 
     def record(self, stage: Stage, gen_id: str) -> Record:
         """See `GenerationStore.record`."""
@@ -229,7 +233,7 @@ class DirectoryStore:
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
+        with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
             return file.read()
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
@@ -337,7 +341,7 @@ class DirectoryStore:
         occupied = self.layout.generation(record.stage.name, record.gen_id)
         # one at a time, and looked at again: another writer may have cleared and filled the place meanwhile
         with locks.file_lock(self.layout, "incomplete", "what was left incomplete"):
-            if os.path.lexists(occupied) and self.incomplete(record.stage, [record.gen_id]):
+            if is_there(occupied) and self.incomplete(record.stage, [record.gen_id]):
                 self._publish_attempt(record, occupied)
                 flush_directory(occupied.parent)
 

@@ -10,13 +10,13 @@ import os
 import shutil
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.cli.main import main
-from genpool.errors import GenpoolError
+from genpool.cli.main import as_ours, main
 from tests.crash import broken, pool_scenarios, scenarios
 from tests.crash.faults import Fault, FaultyFiles
 from tests.crash.syscall_sweep import need_tracing, run_until
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from tests.crash.scenarios import Scenario
 
-REFUSALS = {"storage-failed", "storage-full"}
-"""What a refusal of the file system is called (docs/cli.md, errors.py)."""
+REFUSALS = {"storage-failed", "storage-full", "invalid-input", "invalid-config", "invalid-spec", "invalid-template"}
+"""What a refusal of the file system is called (errors.py): of a person's files it is an input that cannot be read.
+
+The message has to give the system's own words."""
 
 
 class Command:
@@ -49,21 +51,21 @@ class Command:
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
         """Type it, with --json; an error in its document is raised."""
-        said = root.parent / "said"
-        with said.open("w") as out:
-            sys.stdout = sys.stderr = out
+        warnings.resetwarnings()  # as they are for a user
+        said, errors = root.parent / "said", root.parent / "errors"
+        with said.open("w") as out, errors.open("w") as err:
+            sys.stdout, sys.stderr = out, err
             code = main(["--pool", str(root), *self.words, "--json"])
+        assert "Traceback" not in errors.read_text(), errors.read_text()
         value = json.loads(said.read_text())
-        refused = value.get("error") or value.get("stopped_by")
-        if refused:
-            assert code == 1, f"exit code {code} with {refused}"
-            raise Refused(refused["kind"], refused["message"])
-        failures = value.get("failures", [])
-        if failures:
-            assert code == 3, f"exit code {code} with {failures}"
-            raise Refused(failures[0]["kind"], failures[0]["message"])
-        assert code == 0, f"exit code {code}, and nothing is said"
-        ack("done")
+        told = value.get("error") or value.get("stopped_by") or next(iter(value.get("failures", ())), None)
+        if code == 0:
+            assert "error" not in value, f"exit code 0 with {told}"
+            ack("done")
+            return
+        assert told, f"exit code {code}, and nothing is said"
+        assert code == (1 if "error" in value or value.get("stopped_by") else 3), f"exit code {code} with {told}"
+        raise Refused(told["kind"], json.dumps(told))
 
 
 class Refused(Exception):
@@ -130,8 +132,9 @@ class Bench:
         else:
             self.calls = self.calls or 30 * run.calls
             kind, message = json.loads(ended.read_text())
-            found.refused += kind in REFUSALS
-            if kind not in REFUSALS | {"done"}:
+            refused = kind in REFUSALS and fault is not None and _is_told(fault, message)
+            found.refused += refused
+            if kind != "done" and not refused:
                 wrong.append(f"{kind}: {message}")
         try:
             wrong += self.scenario.wrong(root, {path.name for path in acks.iterdir()})
@@ -145,15 +148,21 @@ class Bench:
         return files
 
 
+def _is_told(fault: Fault, message: str) -> bool:
+    """Return whether a message gives the system's words; of a run that went on with what was on its way, its own."""
+    return os.strerror(fault.number) in message or "the disk is full or refused a write" in message
+
+
 def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> None:
     """Carry a scenario out in the child; note how it ended."""
     try:
         scenario.act(root, scenarios.acknowledger(acks))
         how = "done", ""
-    except (GenpoolError, Refused) as error:
+    except Refused as error:
         how = error.kind, str(error)
-    except BaseException:  # noqa: BLE001 - any other error is what is looked for
-        how = "traceback", traceback.format_exc()
+    except Exception as error:  # noqa: BLE001 - what a person would be told of it
+        ours = as_ours(error)
+        how = ours.kind, str(ours) if ours.kind != "error" else traceback.format_exc()
     ended.write_text(json.dumps(how))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 
 from genpool import __version__
-from genpool.errors import GenpoolError, InputError, nearest
+from genpool.errors import GenpoolError, InputError, StorageFailed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,8 +41,13 @@ VERBS: Final = {
 
 INTERRUPTED: Final = 130
 
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 _UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """What standard output fails with; the same from a file of the pool comes as a `StorageFailed`."""
+
+_OF_THE_MACHINE: Final = {errno.EIO, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, *_DISK}
+"""What can befall any call, so that it is no defect where nobody foresaw it."""
 
 
 class _ReaderLeft(Exception):
@@ -160,15 +165,7 @@ def reader_may_leave() -> Iterator[None]:
 
 def _tell(error: Exception, *, as_json: bool) -> int:
     """Print an error for a person or a machine; return its exit code."""
-    if isinstance(error, click.ClickException):
-        ours: GenpoolError = _UsageMessage(error)
-    elif isinstance(error, GenpoolError):
-        ours = error
-    else:
-        ours = GenpoolError(
-            f"{type(error).__name__}: {error}",
-            hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
-        )
+    ours = as_ours(error)
     with suppress(OSError):  # nobody is there to be told
         if as_json and not isinstance(error, _OutputLost):
             from genpool.cli.output import print_json
@@ -178,6 +175,22 @@ def _tell(error: Exception, *, as_json: bool) -> int:
         else:
             _print_error(ours)
     return ours.exit_code
+
+
+def as_ours(error: Exception) -> GenpoolError:
+    """Return the error that a person is told of."""
+    if isinstance(error, click.ClickException):
+        return _UsageMessage(error)
+    if isinstance(error, GenpoolError):
+        return error
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        place = f" ({os.fspath(error.filename)})" if isinstance(error.filename, str) else ""
+        hint = "`ulimit -n` says how many files may be open" if error.errno == errno.EMFILE else None
+        return StorageFailed(f"the system refused: {error.strerror}{place}", hint=hint)
+    return GenpoolError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
+    )
 
 
 def _print_error(error: GenpoolError) -> None:
