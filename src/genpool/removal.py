@@ -247,7 +247,7 @@ def read_holdings(
         found = present(stage)
         for gen_id, signature in catalog.signatures(stage):
             task = stage.name, gen_id
-            origins[task] = found.whole[gen_id][1]
+            origins[task] = found.origin(gen_id)
             fields[task] = {name: value for name, value in signature.as_dict().items() if _refers(name)}
         damaged.update((stage.name, gen_id) for gen_id in {*found.unusable, *found.incomplete})
     damaged.update(_of_unknown_stages(layout, pipeline))

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genpool.canonical import Json, sha256
-from genpool.drift import combo_bytes, model_bytes, parent_bytes, sent_by, template_bytes
+from genpool.catalog import parent_bytes
+from genpool.drift import combo_bytes, model_bytes, sent_by, template_bytes
 from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.ledger import Intent, Ledger, utc_now

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.records import Record
-    from genpool.store import Generation
+    from genpool.store import Attempt, Generation, Output
 
 
 def _files(generation: Generation) -> dict[str, bytes]:
@@ -67,12 +67,11 @@ class AcknowledgesEarly(DirectoryStore):
 class Overwrites(DirectoryStore):
     """Replaces a generation that is there."""
 
-    def _commit(self, generation: Generation) -> bool:
-        staged = self._stage(generation.record.encode(), generation.texts)
-        target = self.layout.generation("draft", generation.gen_id)
+    def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
+        target = self.layout.generation("draft", output.generation.gen_id)
         shutil.rmtree(target)
         staged.rename(target)
-        return True
+        return None
 
 
 class DeletesWhatIsIncomplete(DirectoryStore):
@@ -85,7 +84,7 @@ class DeletesWhatIsIncomplete(DirectoryStore):
 class PublishesAttemptsInPieces(DirectoryStore):
     """Moves an attempt's files one by one."""
 
-    def _publish_attempt(self, record: Record, folder: Path) -> int:
+    def _publish_attempt(self, record: Record, folder: Path, places: set[Path]) -> int:
         place = self.layout.attempts("draft", record.gen_id)
         number = len(list(place.iterdir())) + 1 if place.exists() else 1
         make_directory(place / str(number))
