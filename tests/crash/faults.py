@@ -63,7 +63,11 @@ class FaultyFiles:
 
     def entered(self, thread: int) -> None:
         call = system_calls.entered(thread)
-        if call is None or (call.path and not self._is_ours(call.path)) or not (call.path or call.errors == _NO_DESCRIPTOR):
+        if (
+            call is None
+            or (call.path and not self._is_ours(call.path))
+            or not (call.path or call.errors == _NO_DESCRIPTOR)
+        ):
             return
         may = (*call.errors, *((SHORT,) if call.name in {"write", "pwrite64"} else ()))
         self.seen.append((call.name, may))
@@ -119,5 +123,3 @@ class FaultyFiles:
             self._lost.discard(call.path)
         if call.name == "close" and call.descriptor in self._unflushed:
             del self._unflushed[call.descriptor]
-
-

@@ -31,7 +31,9 @@ class RecordingSlots:
         make_pool(root, rows=1)
         write_spec(root, draft="template: [plain], model: [writer], replicates: 3")
         for number, gen_id in enumerate(OLD):
-            write_legacy(root, "draft", gen_id, "row-0", "plain", "writer", created_at=f"2024-01-0{number + 1}T00:00:00Z")
+            write_legacy(
+                root, "draft", gen_id, "row-0", "plain", "writer", created_at=f"2024-01-0{number + 1}T00:00:00Z"
+            )
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
         pool = Pool.open(root)

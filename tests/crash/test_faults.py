@@ -5,6 +5,7 @@ EIO, ENOSPC, EMFILE, EROFS, EINTR and short writes, once and for ever after, at 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.cli.main import as_ours, main
+from genpool.errors import GenpoolError
 from tests.crash import broken, pool_scenarios, scenarios
-from tests.crash.faults import Fault, FaultyFiles
+from tests.crash.faults import SHORT, Fault, FaultyFiles
 from tests.crash.syscall_sweep import need_tracing, run_until
 from tests.crash.system_calls import need_meddling
 from tests.small_pools import generations, memory_folder, torn_generations
@@ -33,6 +35,9 @@ REFUSALS = {"storage-failed", "storage-full", "invalid-input", "invalid-config",
 """What a refusal of the file system is called (errors.py): of a person's files it is an input that cannot be read.
 
 The message has to give the system's own words."""
+
+STORING = (scenarios.Committing, scenarios.KeepingASource)
+"""Scenarios of one call of the store, whose errors are all genpool's own."""
 
 
 class Command:
@@ -162,12 +167,14 @@ def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> Non
         how = error.kind, str(error)
     except Exception as error:  # noqa: BLE001 - what a person would be told of it
         ours = as_ours(error)
-        how = ours.kind, str(ours) if ours.kind != "error" else traceback.format_exc()
+        if isinstance(scenario, STORING) and not isinstance(error, GenpoolError):
+            ours = GenpoolError("not ours")
+        how = ours.kind, str(ours) if ours.kind != "error" else f"{ours}: {traceback.format_exc()}"
     ended.write_text(json.dumps(how))
 
 
-def sweep(scenario: Scenario, step: int) -> Iterator[Sweep]:
-    """Run a scenario with every `step`-th fault.
+def sweep(scenario: Scenario, step: int, only: int | None = None) -> Iterator[Sweep]:
+    """Run a scenario with every `step`-th fault; with `only`, of those with this error that come once.
 
     Yields:
         What was found so far, after every run; the first is that of an undisturbed run.
@@ -178,6 +185,8 @@ def sweep(scenario: Scenario, step: int) -> Iterator[Sweep]:
         faults = list(bench.run(None, found).faults())
         found.faults, found.runs = len(faults), 0
         yield found
+        if only is not None:
+            faults = [fault for fault in faults if fault.number == only and not fault.for_ever]
         for number, fault in enumerate(faults):
             if number % step == step // 2:
                 bench.run(fault, found)
@@ -195,22 +204,24 @@ OPENING = Command(OpeningTheCatalog(), "status", "c")
 PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("scenario", "name", "least", "full_step", "short_step"),
     [
-        (RUNNING, "genpool run", 1, 3, 80),
-        (OPENING, "genpool status", 1, 1, 40),
-        (PURGING, "genpool purge", 1, 1, 60),
-        (scenarios.Committing(), "commit", 1, 1, 20),
-        (scenarios.CommittingTwice(), "commit where another was first", 1, 1, 30),
-        (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 1, 1, 30),
-        (scenarios.KeepingAnAttempt(), "an attempt", 1, 1, 30),
-        (scenarios.WritingTheLedger(), "the ledger", 1, 1, 20),
-        (scenarios.Adopting(), "adopt", 1, 1, 80),
-        (pool_scenarios.RecordingSlots(), "legacy.csv", 1, 1, 80),
-        (pool_scenarios.AcceptingDrift(), "drift.csv", 1, 1, 80),
-        (pool_scenarios.TakingBackAPurge(), "undo", 1, 1, 50),
+        (RUNNING, "genpool run", 2500, 5, 113),
+        (OPENING, "genpool status", 800, 7, 139),
+        (PURGING, "genpool purge", 1200, 7, 199),
+        (scenarios.Committing(), "commit", 250, 1, 19),
+        (scenarios.CommittingTwice(), "commit where another was first", 350, 1, 43),
+        (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 350, 1, 43),
+        (scenarios.KeepingAnAttempt(), "an attempt", 350, 1, 41),
+        (scenarios.KeepingASource(), "a source", 60, 1, 7),
+        (scenarios.AppendingLines(), "lines", 30, 1, 5),
+        (scenarios.WritingTheLedger(), "the ledger", 80, 1, 7),
+        (scenarios.Adopting(), "adopt", 500, 5, 89),
+        (pool_scenarios.RecordingSlots(), "legacy.csv", 800, 11, 139),
+        (pool_scenarios.AcceptingDrift(), "drift.csv", 350, 5, 71),
+        (pool_scenarios.TakingBackAPurge(), "undo", 300, 3, 61),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
@@ -223,8 +234,65 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
     full: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    *_, found = sweep(scenario, full_step if full else short_step)
+    step = full_step if full else short_step
+    *_, found = sweep(scenario, step)
     with capsys.disabled():
-        print(f"\n  {name}: {found.runs} runs of {found.faults} faults, {found.refused} refused", end="")
+        print(f"\n  {name}: {found.runs} runs of {found.faults} faults, {found.refused} ended with the error", end="")
     assert found.wrong == []
     assert found.faults >= least, "the sweep has shrunk"
+    assert found.runs >= found.faults // step
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "symptom"),
+    [
+        (scenarios.Committing(broken.WritesUnchecked), SHORT, "torn"),
+        (scenarios.Committing(broken.WritesIntoPlace), errno.EIO, "torn"),
+        (scenarios.Committing(broken.RetriesFlushes), errno.EIO, "retried on the same descriptor"),
+        (scenarios.Committing(broken.PublishesUnflushed), errno.EIO, "published though its flush had failed"),
+        (scenarios.Committing(broken.AcknowledgesEarly), errno.EIO, "lost"),
+        (scenarios.Committing(broken.FlushesNoFile), errno.EIO, "not ours"),
+    ],
+    ids=[
+        "unchecked short write",
+        "written into place",
+        "flush retried",
+        "published unflushed",
+        "acknowledged early",
+        "an error that is not ours",
+    ],
+)
+def test_a_protocol_that_bears_no_errors_is_caught(scenario: Scenario, number: int, symptom: str) -> None:
+    said: list[str] = []
+    for found in sweep(scenario, 1, number):
+        said = found.wrong
+        if any(symptom in one for one in said):
+            return
+    raise AssertionError(f"not noticed; of other things: {said[:3]}")
+
+
+def test_an_error_is_injected_where_it_is_said_to_be(tmp_path: Path) -> None:
+    def program() -> None:
+        for number in range(3):
+            try:
+                (tmp_path / "pool" / str(number)).mkdir()
+            except OSError as error:
+                (tmp_path / f"{number}-{errno.errorcode[error.errno or 0]}").touch()
+
+    (tmp_path / "pool").mkdir()
+    whole = FaultyFiles(tmp_path / "pool")
+    run_until(program, None, whole)
+    assert [name for name, _ in whole.seen] == ["mkdir"] * 3
+    for fault, told in (
+        (Fault(2, errno.ENOSPC, for_ever=False), {"1-ENOSPC"}),
+        (Fault(2, errno.EROFS, for_ever=True), {"1-EROFS", "2-EROFS"}),
+    ):
+        shutil.rmtree(tmp_path / "pool")
+        (tmp_path / "pool").mkdir()
+        files = FaultyFiles(tmp_path / "pool", fault)
+        run_until(program, None, files)
+        assert {path.name for path in tmp_path.iterdir()} - {"pool"} == told
+        assert files.injected == len(told)
+        assert len(list((tmp_path / "pool").iterdir())) == 3 - len(told)
+        for name in told:
+            (tmp_path / name).unlink()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import broken, scenarios
+from tests.crash import broken, pool_scenarios, scenarios
 from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
@@ -78,6 +78,10 @@ def _tracing() -> None:
         (scenarios.AppendingLines(), 10, 1),
         (scenarios.WritingTheLedger(), 60, 1),
         (scenarios.Adopting(), 150, 2),
+        (pool_scenarios.RecordingSlots(), 150, 13),
+        (pool_scenarios.AcceptingDrift(), 100, 11),
+        (pool_scenarios.Purging(), 200, 17),
+        (pool_scenarios.TakingBackAPurge(), 100, 7),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
     ],
