@@ -229,7 +229,8 @@ class Catalog:
         """Return what a stage holds now.
 
         Raises:
-            StorageFailed: The stage's folder cannot be listed.
+            StorageFailed: The stage's folder cannot be listed, or a generation in it cannot be looked at for a reason
+                that is not its own (an I/O error, too many open files): nobody knows then which slots are filled.
             CorruptFile: legacy.csv is damaged.
         """
         try:

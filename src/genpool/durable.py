@@ -114,7 +114,7 @@ def is_there(path: str | os.PathLike[str], *, follow: bool = False) -> bool:
         OSError: Nobody can know.
     """
     try:
-        os.stat(path, follow_symlinks=follow)
+        os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - many are looked at, and a Path costs more than the look
     except OSError as error:
         if error.errno in _ABSENT:
             return False

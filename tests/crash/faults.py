@@ -1,17 +1,16 @@
-"""Errors at system calls: a call on a pool's own files is refused, once or for ever after, and what follows is watched."""
+"""Errors at system calls: a call on a pool's own files fails, once or for ever after, and what follows is watched."""
 
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.crash import system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.crash.system_calls import Call
 
@@ -108,7 +107,7 @@ class FaultyFiles:
             self._unflushed[call.descriptor] = call.path
             self._lost.add(call.path)
             if call.name == "syncfs":  # it was for everything that is there
-                self._lost.update(f"{call.path}/{name}" for name in os.listdir(call.path))
+                self._lost.update(str(path) for path in Path(call.path).iterdir())
 
     def _watch(self, call: Call) -> None:
         """Note what must not be done with a file whose flush has failed."""

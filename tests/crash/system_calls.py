@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -149,23 +150,21 @@ def entered(thread: int) -> Call | None:
 
 
 def _about(thread: int, kind: _Kind, registers: _Registers) -> str:
+    """Return the path that a call is about; empty where that is no file."""
     if kind.about == "descriptor":
-        return _opened(thread, registers.rdi)
+        return _link(thread, f"fd/{registers.rdi}")
     if kind.about == "path":
-        return os.path.join(os.readlink(f"/proc/{thread}/cwd"), _text(thread, registers.rdi))
+        return str(Path(_link(thread, "cwd"), _text(thread, registers.rdi)))
     if kind.about == "at":
         here = registers.rdi & 0xFFFFFFFF == _AT_FDCWD & 0xFFFFFFFF
-        text = _text(thread, registers.rsi)
-        if os.path.isabs(text):
-            return text
-        return os.path.join(os.readlink(f"/proc/{thread}/cwd") if here else _opened(thread, registers.rdi), text)
+        return str(Path(_link(thread, "cwd" if here else f"fd/{registers.rdi}"), _text(thread, registers.rsi)))
     return ""
 
 
-def _opened(thread: int, descriptor: int) -> str:
-    """Return the path of an open descriptor; empty where it is not open, or no file."""
+def _link(thread: int, name: str) -> str:
+    """Return what a link of a thread leads to; empty where it leads nowhere."""
     try:
-        return os.readlink(f"/proc/{thread}/fd/{descriptor}").removesuffix(" (deleted)")
+        return str(Path(f"/proc/{thread}/{name}").readlink()).removesuffix(" (deleted)")
     except OSError:
         return ""
 
@@ -174,7 +173,7 @@ def _text(thread: int, address: int) -> str:
     """Return a text from a thread's memory."""
     if not address:
         return ""
-    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
+    with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
         memory.seek(address)
         found = b""
         while b"\0" not in found and len(found) < 4096:

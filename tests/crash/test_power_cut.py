@@ -7,9 +7,9 @@ same is done with protocols that are broken on purpose, and with flushes that ar
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +21,6 @@ from tests.small_pools import memory_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.crash.scenarios import Scenario
     from tests.crash.syscall_sweep import Watcher
@@ -164,7 +163,7 @@ class NoFlush:
     def _concerns(self, call: system_calls.Call) -> bool:
         if "/" in self.of:
             return self.of in call.path
-        is_directory = call.name != "syncfs" and os.path.isdir(call.path)  # syncfs names the disk of many files
+        is_directory = call.name != "syncfs" and Path(call.path).is_dir()  # syncfs names the disk of many files
         return self.of == "anything" or is_directory == (self.of == "directory")
 
 
