@@ -66,6 +66,8 @@ class Command:
         told = value.get("error") or value.get("stopped_by") or next(iter(value.get("failures", ())), None)
         if code == 0:
             assert "error" not in value, f"exit code 0 with {told}"
+            stages = [stage for cohort in value.get("cohorts", {}).values() for stage in cohort.values()]
+            assert all(stage["own"] == stage["wanted"] for stage in stages), f"exit code 0 with {value}"
             ack("done")
             return
         assert told, f"exit code {code}, and nothing is said"
