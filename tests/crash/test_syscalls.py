@@ -66,6 +66,7 @@ def _tracing() -> None:
     need_tracing()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("scenario", "least", "short_step"),
     [
