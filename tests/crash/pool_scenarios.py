@@ -113,10 +113,9 @@ class Purging:
         self.goes = {name for name, _ in self.before if not name.startswith(("gens/draft/", "cohorts/d/"))}
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        Pool.open(root).settle_trash()  # a purge before this one may have been interrupted
         if (root / "cohorts" / "c").exists():
             Pool.open(root).purge("c")
-        else:  # a purge before this one was interrupted behind its last move
-            Pool.open(root).settle_trash()
         ack("purged")
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
@@ -167,7 +166,7 @@ class TakingBackAPurge(Purging):
         for one in pool.trash():
             if one.state != "undone":
                 pool.undo_removal(one.trash_id)
-        ack("taken back")
+                ack("taken back")
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
         yield from self._wrong_files(root)
