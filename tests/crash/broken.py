@@ -7,15 +7,19 @@ import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from genpool.durable import flush_directory, make_directory, write_all, write_directory, write_file
-from genpool.layout import METADATA
+from genpool.durable import flush_directory, make_directory, replace_file, write_all, write_directory, write_file
+from genpool.layout import METADATA, PoolLayout
 from genpool.ledger import Ledger
+from genpool.membership import read_membership
+from genpool.pool import Pool
 from genpool.store import DirectoryStore
+from genpool.trash import DONE, PLANNED, UNDONE, Trashed, find_trashed, read_trash, throw_away
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genpool.records import Record
@@ -96,13 +100,11 @@ class PublishesAttemptsInPieces(DirectoryStore):
 class AnnouncesIntentsUnwritten(Ledger):
     """Does not wait until an entry is in the file."""
 
-    async def _write(self, entry: Mapping[str, object]) -> None:
-        self._later = [*getattr(self, "_later", []), asyncio.create_task(super()._write(entry))]  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        await asyncio.gather(*self._later)
-        await super().close()
+    def _send(self, entry: Mapping[str, object]) -> asyncio.Future[None]:
+        super()._send(entry)  # type: ignore[arg-type]
+        said = asyncio.get_running_loop().create_future()
+        said.set_result(None)
+        return said
 
 
 def replace_in_place(path: Path, data: bytes) -> None:
@@ -201,11 +203,14 @@ class PublishesUnflushed(_OneRename):
 class WritesTheLedgerUnflushed(Ledger):
     """Writes an entry and does not wait until it is on disk."""
 
-    async def _write(self, entry: Mapping[str, object]) -> None:
+    def _send(self, entry: Mapping[str, object]) -> asyncio.Future[None]:
         make_directory(self.path.parent)
         with self.path.open("ab", buffering=0) as file:
             head = b"" if file.tell() else json.dumps(self._head).encode() + b"\n"
             file.write(head + json.dumps(entry).encode() + b"\n")
+        said = asyncio.get_running_loop().create_future()
+        said.set_result(None)
+        return said
 
 
 def replace_unflushed(path: Path, data: bytes) -> None:
@@ -230,3 +235,71 @@ def append_unflushed(path: Path, data: bytes) -> None:
         file.truncate(len(whole))
         file.seek(len(whole))
         file.write(data)
+
+
+# --- removals -------------------------------------------------------------------------------------
+
+
+def _noted(root: Path, goes: Sequence[str], state: str) -> Trashed:
+    """Write the record of a removal."""
+    one = Trashed("trash-1", "purge", "c", "2026-01-01T00:00:00Z", tuple(goes), state)
+    replace_file(PoolLayout(root).trashed(one.trash_id), one.encode())
+    return one
+
+
+def _move(root: Path, old: str, new: str) -> None:
+    make_directory((root / new).parent)
+    (root / old).rename(root / new)
+
+
+def moves_before_it_records(root: Path, goes: Sequence[str]) -> None:
+    """Writes down what it moved when it has moved it."""
+    one = Trashed("trash-1", "purge", "c", "2026-01-01T00:00:00Z", tuple(goes))
+    for name in goes:
+        _move(root, name, one.target(name))
+    _noted(root, goes, DONE)
+
+
+def says_done_before_it_is(root: Path, goes: Sequence[str]) -> None:
+    """Writes one record, the last one, first."""
+    one = _noted(root, goes, DONE)
+    for name in goes:
+        _move(root, name, one.target(name))
+
+
+def copies_and_deletes(root: Path, goes: Sequence[str]) -> None:
+    """Moves file by file."""
+    one = _noted(root, goes, PLANNED)
+    for name in goes:
+        shutil.copytree(root / name, root / one.target(name))
+        shutil.rmtree(root / name)
+    _noted(root, goes, DONE)
+
+
+def takes_parents_first(root: Path, goes: Sequence[str]) -> None:
+    """Moves everything in an order in which generations are left without their parents."""
+    throw_away(PoolLayout(root), "purge", "c", [root / name for name in reversed(goes)])
+
+
+def asks_nobody(root: Path, _goes: Sequence[str]) -> None:
+    """Takes every member, whoever else reaches it."""
+    pool = Pool.open(root)
+    members = read_membership(pool.layout, pool.config.pipeline, "c")
+    throw_away(pool.layout, "purge", "c", [pool.layout.generation(one.stage, one.gen_id) for one in members])
+
+
+def finishes_after_it_says_so(root: Path) -> None:
+    """Finishes a removal that was interrupted, and notes that it is done before it goes on."""
+    for one in read_trash(PoolLayout(root)):
+        replace_file(PoolLayout(root).trashed(one.trash_id), replace(one, state=DONE).encode())
+        for name in one.moved:
+            if (root / name).exists():
+                _move(root, name, one.target(name))
+
+
+def undoes_after_it_says_so(root: Path, trash_id: str) -> None:
+    """Notes that a removal is undone before anything is moved back."""
+    one = find_trashed(PoolLayout(root), trash_id)
+    replace_file(PoolLayout(root).trashed(trash_id), replace(one, state=UNDONE).encode())
+    for name in reversed(one.moved):
+        _move(root, one.target(name), name)
