@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from contextlib import contextmanager, suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
@@ -140,9 +141,18 @@ def _carried_out(words: list[str]) -> int:
     except OSError as error:
         if isinstance(error, GenpoolError) or error.errno not in _UNWRITABLE or error.filename is not None:
             raise
+        if _is_of_the_library(error):
+            raise
         give_up(sys.stdout)
         raise _OutputLost(f"standard output cannot be written: {error.strerror}") from None
     return code if isinstance(code, int) else 0
+
+
+def _is_of_the_library(error: OSError) -> bool:
+    """Return whether an error arose outside the command line: the library prints nothing."""
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    own = [name for name in names if name.startswith("genpool.")]
+    return bool(own) and not own[-1].startswith("genpool.cli")
 
 
 def give_up(stream: TextIO) -> None:
