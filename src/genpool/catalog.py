@@ -21,7 +21,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import canonical_json, hashed
-from genpool.durable import make_directory
+from genpool.durable import lies_with_the_file, make_directory
 from genpool.errors import GenpoolError, InputError, PipelineChanged, StorageFailed
 from genpool.gen_ids import gen_id as right_id
 from genpool.records import NO_REPLICATE
@@ -229,7 +229,8 @@ class Catalog:
         """Return what a stage holds now.
 
         Raises:
-            StorageFailed: The stage's folder cannot be listed.
+            StorageFailed: The stage's folder cannot be listed, or a generation in it cannot be looked at for a reason
+                that is not its own (an I/O error, too many open files): nobody knows then which slots are filled.
             CorruptFile: legacy.csv is damaged.
         """
         try:
@@ -327,6 +328,8 @@ class Catalog:
         try:
             record = self._store.record(stage, gen_id)
         except GenpoolError as error:
+            if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
+                raise  # it says nothing about the generation: its slot must not go to another
             _put(database, **facts, state=Condition.UNUSABLE, problem=error.message)
             return
         _put(database, **{**self._row(database, record), **facts})

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.canonical import Json, canonical_json, sha256
+from genpool.durable import reading
 from genpool.errors import CorruptFile, InputError, InvalidCombo, nearest
 from genpool.gen_ids import SCHEME
 from genpool.layout import check_name
@@ -197,7 +198,8 @@ def read_combo_book(layout: PoolLayout) -> ComboBook:
         InvalidCombo: An id is recorded under two meanings.
     """
     try:
-        data = layout.combos.read_bytes()
+        with reading(layout.combos):
+            data = layout.combos.read_bytes()
     except FileNotFoundError:
         return ComboBook([])
     whole, _, _ = data.rpartition(b"\n")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
+from genpool.durable import reading
 from genpool.errors import CorruptFile, NotFound
 from genpool.llm.client import parameters_sent
 from genpool.planner import Drift, State
@@ -198,7 +199,8 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
         CorruptFile: A line is not of that form.
     """
     try:
-        text = layout.drift.read_text(encoding="utf-8")
+        with reading(layout.drift):
+            text = layout.drift.read_text(encoding="utf-8")
     except FileNotFoundError:
         return frozenset()
     whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
@@ -209,6 +211,15 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
     if wrong is not None:
         raise CorruptFile(f"{layout.drift}:{wrong}: not an accepted drift")
     return frozenset(tuple(row[:4]) for row in rows[1:] if row)
+
+
+def has_lines(layout: PoolLayout) -> bool:
+    """Return whether drift.csv has a whole line; its header can be torn by a crash like any other."""
+    try:
+        with reading(layout.drift):
+            return b"\n" in layout.drift.read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def accepted_lines(drifts: list[Drift], when: str, *, new: bool) -> bytes:

@@ -18,6 +18,7 @@ import ctypes
 import errno
 import os
 import re
+import shutil
 import sys
 import uuid
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_ABSENT: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1  # linux/fs.h
 _RENAME_EXCL: Final = 4  # macOS sys/stdio.h
@@ -60,6 +62,23 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageFailed(f"{doing}: {reason}{place}", hint=_storage_hint(error.errno)) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being read into an error that names it, but for that it is not there.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        StorageFailed: It cannot be read.
+    """
+    try:
+        with storage_errors(f"cannot read {path}"):
+            yield
+    except StorageFailed as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        raise
+
+
 def _storage_hint(number: int | None) -> str | None:
     if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "the pool must be writable for this; reading it (plan, status, show, ls) is not affected"
@@ -77,6 +96,30 @@ def refuse_link(path: Path) -> None:
     for one in (path, path.parent):
         if one.is_symlink():
             raise StorageFailed(f"{one} is a link; links are not followed", hint="put the directory itself there")
+
+
+def lies_with_the_file(error: BaseException | None) -> bool:
+    """Return whether a refusal says something about one file (not there, a link, forbidden), not about the machine."""
+    return isinstance(error, OSError) and error.errno in _ABSENT | {errno.EISDIR, errno.EACCES, errno.EPERM}
+
+
+def is_there(path: str | os.PathLike[str], *, follow: bool = False) -> bool:
+    """Return whether something has a path; unlike `os.path.exists`, it never takes a failed look for an absence.
+
+    Args:
+        path: The path.
+        follow: Whether a link that leads nowhere counts as nothing.
+
+    Raises:
+        OSError: Nobody can know.
+    """
+    try:
+        os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - many are looked at, and a Path costs more than the look
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return False
+        raise
+    return True
 
 
 def make_directory(path: Path) -> None:
@@ -142,6 +185,12 @@ def set_aside(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder of one's own as far as that goes: it holds nothing that anybody was promised."""
+    with suppress(OSError):  # `ignore_errors` lets some through
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     refuse_link(path.parent)
@@ -151,14 +200,20 @@ def replace_file(path: Path, data: bytes) -> None:
         write_file(temporary, data)
         temporary.rename(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
     flush_directory(path.parent)
 
 
 def add_file(path: Path, data: bytes) -> None:
-    """Write a file that is named by its content; do nothing where it exists."""
-    if not path.exists():
+    """Write a file that is named by its content; where it exists, it is its entry alone that is flushed.
+
+    A dead process may have put it there without that.
+    """
+    if is_there(path):
+        flush_directory(path.parent)
+    else:
         replace_file(path, data)
 
 
@@ -267,7 +322,6 @@ def append_lines(path: Path, data: bytes) -> None:
     """
     refuse_link(path)
     make_directory(path.parent)
-    new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         end = _end_of_lines(descriptor)
@@ -278,8 +332,7 @@ def append_lines(path: Path, data: bytes) -> None:
         flush_descriptor(descriptor)
     finally:
         os.close(descriptor)
-    if new:
-        flush_directory(path.parent)
+    flush_directory(path.parent)  # whoever made the file may have died before doing so
 
 
 def _end_of_lines(descriptor: int) -> int:

@@ -112,9 +112,14 @@ class Ledger:
     async def close(self) -> None:
         """Flush what is pending and close the file."""
         await self._lines.drained()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the file; whatever the file system says of that, the descriptor is another's from now on."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):  # every line in it is flushed, or told as failed
+                os.close(descriptor)
 
     def _send(self, entry: Mapping[str, Json]) -> asyncio.Future[None]:
         return self._lines.send(orjson.dumps(entry) + b"\n")
@@ -133,8 +138,7 @@ class Ledger:
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, end)  # a torn line would swallow the next one
                 # after a flush that failed the descriptor proves nothing any more: the next line gets another
-                os.close(self._descriptor)
-                self._descriptor = None
+                self._let_go()
                 raise
         return [None] * len(lines)
 
@@ -144,7 +148,11 @@ class Ledger:
         once = 0 if self._opened else os.O_EXCL  # the file is this run's alone
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | once | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self._opened = True
-        flush_directory(self.path.parent)
+        try:
+            flush_directory(self.path.parent)
+        except OSError:
+            self._let_go()  # so that the next line flushes the entry again
+            raise
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:

@@ -55,7 +55,7 @@ def pool_lock(layout: PoolLayout, verb: str, *, exclusive: bool = False) -> Iter
         with _note(layout.locks, verb):
             yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def file_lock(layout: PoolLayout, name: str, what: str, seconds: float = 10.0) -
             time.sleep(_PAUSE)
         yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def is_held(path: Path) -> bool:
@@ -100,7 +100,7 @@ def is_held(path: Path) -> bool:
     try:
         return not _try(descriptor, exclusive=True)
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 @contextmanager
@@ -111,11 +111,17 @@ def held(path: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # others hold it only for the moment of an `is_held`
         yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _let_go(descriptor: int) -> None:
+    """Close a lock's descriptor; it is closed and the lock gone whatever the file system says, and it wrote nothing."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def _try(descriptor: int, *, exclusive: bool) -> bool:

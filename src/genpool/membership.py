@@ -15,7 +15,7 @@ import orjson
 
 from genpool.canonical import sha256
 from genpool.combos import combo_lines, read_combo_book
-from genpool.durable import append_lines, refuse_link, replace_file, storage_errors
+from genpool.durable import append_lines, reading, refuse_link, replace_file, storage_errors
 from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
@@ -124,9 +124,10 @@ def _names_digest(names: Iterable[str]) -> str:
 
 def _adopted_already(layout: PoolLayout, cohort_id: str, facts: dict[str, Json], members: bytes) -> bool:
     try:
-        before = orjson.loads(layout.adopted(cohort_id).read_bytes())
-        same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots", "from"))
-        return same and layout.membership(cohort_id).read_bytes() == members
+        with reading(layout.cohort(cohort_id)):
+            before = orjson.loads(layout.adopted(cohort_id).read_bytes())
+            same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots", "from"))
+            return same and layout.membership(cohort_id).read_bytes() == members
     except (FileNotFoundError, orjson.JSONDecodeError, AttributeError):
         return False
 
@@ -143,7 +144,8 @@ def read_frozen(layout: PoolLayout, cohort_id: str) -> tuple[list[str], Json]:
     """
     path = layout.adopted(cohort_id)
     try:
-        value = orjson.loads(path.read_bytes())
+        with reading(path):
+            value = orjson.loads(path.read_bytes())
         return [str(one) for one in value.get("roots") or ()], value.get("from")
     except FileNotFoundError:
         return [], None
@@ -183,7 +185,8 @@ def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> l
     path = layout.membership(cohort_id)
     refuse_link(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with reading(path):
+            text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         known = cohort_ids(layout)
         hint = f"`genpool run {cohort_id}` adopts its plan" if cohort_id in known else nearest(cohort_id, known)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from genpool.catalog import Catalog, Present, as_configured
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, read_config
-from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
+from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
 from genpool.errors import Drifted, NotAPool
 from genpool.estimate import Estimate, estimate, estimate_again
@@ -228,7 +228,7 @@ class Pool:
         chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
         if chosen:
             with file_lock(self.layout, "drift", "drift.csv"), storage_errors("cannot write drift.csv"):
-                lines = accepted_lines(chosen, utc_now(), new=not self.layout.drift.exists())
+                lines = accepted_lines(chosen, utc_now(), new=not has_lines(self.layout))
                 append_lines(self.layout.drift, lines)
         return chosen
 

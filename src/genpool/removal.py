@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import storage_errors
-from genpool.errors import CorruptFile, GenpoolError, NotFound, nearest
+from genpool.durable import is_there, lies_with_the_file, storage_errors
+from genpool.errors import CorruptFile, CorruptGeneration, NotFound, StorageFailed, nearest
 from genpool.layout import METADATA
 from genpool.membership import cohort_ids, read_membership
 from genpool.records import decode_object
@@ -305,7 +305,11 @@ def _said_by(path: Path) -> dict[str, object]:
     """Return the references in a record that is not trusted otherwise: nothing, where it cannot be read at all."""
     try:
         value = decode_object(path.read_bytes(), str(path))
-    except (OSError, GenpoolError):
+    except CorruptGeneration:
+        return {}
+    except OSError as error:
+        if not lies_with_the_file(error):
+            raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
         return {}
     return {name: item for name, item in value.items() if _refers(name) and isinstance(item, str)}
 
@@ -317,8 +321,8 @@ def _read_members(
     members: dict[str, frozenset[Task]] = {}
     for name in sorted({*cohort_ids(layout), *_names(layout.cohorts)}):
         path = layout.cohorts / name / "membership.csv"
-        if not os.path.lexists(path):
-            if os.path.lexists(path.with_name("adopted.json")):
+        if not is_there(path):
+            if is_there(path.with_name("adopted.json")):
                 raise CorruptFile(
                     f"cohort {name!r} was run, but its membership is gone ({path}): nobody knows what it needs",
                     hint=f"`genpool run {name}` writes it anew",

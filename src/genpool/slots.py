@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from genpool.durable import reading
 from genpool.errors import CorruptFile
 from genpool.signatures import reference_problem, replicate_problem
 
@@ -93,7 +94,8 @@ def read_slots(layout: PoolLayout) -> dict[str, dict[str, int]]:
         CorruptFile: A line is not an assignment.
     """
     try:
-        text = layout.legacy.read_text(encoding="utf-8")
+        with reading(layout.legacy):
+            text = layout.legacy.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
@@ -116,7 +118,8 @@ def read_slots(layout: PoolLayout) -> dict[str, dict[str, int]]:
 def has_lines(layout: PoolLayout) -> bool:
     """Return whether legacy.csv has a whole line; its header can be torn by a crash like any other."""
     try:
-        return b"\n" in layout.legacy.read_bytes()
+        with reading(layout.legacy):
+            return b"\n" in layout.legacy.read_bytes()
     except FileNotFoundError:
         return False
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -26,9 +25,11 @@ from genpool.durable import (
     flush_directory,
     flushing_directories,
     flushing_file_system,
+    is_there,
     make_directory,
     moved,
     refuse_link,
+    remove_folder,
     set_aside,
     storage_errors,
     write_directory,
@@ -212,12 +213,15 @@ class DirectoryStore:
     def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
         """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
         folder = os.fspath(self.layout.stage(stage.name))
-        exists = os.path.exists
-        return frozenset(
-            gen_id
-            for gen_id in gen_ids
-            if not (exists(f"{folder}/{gen_id}/{PARSED}") and exists(f"{folder}/{gen_id}/{METADATA}"))
-        )
+        with storage_errors("cannot look at a generation"):
+            return frozenset(
+                gen_id
+                for gen_id in gen_ids
+                if not (
+                    is_there(f"{folder}/{gen_id}/{PARSED}", follow=True)
+                    and is_there(f"{folder}/{gen_id}/{METADATA}", follow=True)
+                )
+            )
 
     def record(self, stage: Stage, gen_id: str) -> Record:
         """See `GenerationStore.record`."""
@@ -252,7 +256,7 @@ class DirectoryStore:
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
+        with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
             return file.read()
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
@@ -321,7 +325,7 @@ class DirectoryStore:
                 yield
         finally:
             self._staging = None
-            shutil.rmtree(own, ignore_errors=True)
+            remove_folder(own)
 
     def _when_full(self, write: Callable[[], _T]) -> _T:
         """Write; where the disk is full, give up the space set aside, write again, and remember."""
@@ -330,14 +334,14 @@ class DirectoryStore:
         except StorageFull:
             self.low_on_space = True
             if self._staging is not None:
-                shutil.rmtree(self._staging / _RESERVE, ignore_errors=True)
+                remove_folder(self._staging / _RESERVE)
             return write()
 
     def _remove_stale(self) -> None:
         """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
         for folder in self.layout.staging.iterdir():
             if not locks.is_held(folder / "lock"):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
 
     def commit(self, generation: Generation) -> bool:
         """See `GenerationStore.commit`."""
@@ -381,7 +385,7 @@ class DirectoryStore:
                     staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
         except BaseException as error:
             for folder in staged:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
             if isinstance(error, StorageFailed):
                 return None
             raise
@@ -393,7 +397,7 @@ class DirectoryStore:
             with storage_errors(f"cannot keep {output.generation.gen_id}"):
                 return self._publish(output, staged, places)
         except StorageFailed as error:
-            shutil.rmtree(staged, ignore_errors=True)
+            remove_folder(staged)
             return error
 
     def _keep_alone(self, output: Output) -> Attempt | StorageFailed | None:
@@ -420,7 +424,7 @@ class DirectoryStore:
         self._make_folder(target.parent)
         while not moved(staged, target):
             if not self.incomplete(record.stage, [record.gen_id]):
-                shutil.rmtree(staged)
+                remove_folder(staged)
                 return self._keep_flushed(Output(output.generation, BOUGHT_TWICE))
             self._clear_place(record)
         places.add(target.parent)
@@ -431,7 +435,7 @@ class DirectoryStore:
         occupied = self.layout.generation(record.stage.name, record.gen_id)
         # one at a time, and looked at again: another writer may have cleared and filled the place meanwhile
         with locks.file_lock(self.layout, "incomplete", "what was left incomplete"):
-            if os.path.lexists(occupied) and self.incomplete(record.stage, [record.gen_id]):
+            if is_there(occupied) and self.incomplete(record.stage, [record.gen_id]):
                 places = {occupied.parent}
                 with flushing_directories(places):
                     self._publish_attempt(record, occupied, places)
@@ -476,7 +480,7 @@ class DirectoryStore:
         try:
             write_directory(staged, {**files, METADATA: metadata}, flush=flush)
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
+            remove_folder(staged)
             raise
         return staged
 

@@ -27,6 +27,7 @@ import orjson
 
 from genpool.durable import (
     flush_directory,
+    is_there,
     make_directory,
     refuse_link,
     rename_without_replacing,
@@ -112,7 +113,7 @@ def read_trash(layout: PoolLayout) -> list[Trashed]:
     with storage_errors(f"cannot list {layout.trash}"):
         names = sorted(os.listdir(layout.trash)) if layout.trash.is_dir() else []  # noqa: PTH208 - names will do
     # a folder without a record is what a crash left before anything was moved
-    found = [_read(layout, name) for name in names if os.path.lexists(layout.trash / name / "trash.json")]
+    found = [_read(layout, name) for name in names if is_there(layout.trash / name / "trash.json")]
     return sorted(found, key=lambda one: (one.when, one.trash_id))
 
 
@@ -262,8 +263,8 @@ def _take_back(layout: PoolLayout, one: Trashed) -> Trashed:
 
 def _refuse_taken(layout: PoolLayout, one: Trashed) -> None:
     """Refuse an undo that could not be carried out to its end."""
-    there = {moved: os.path.lexists(layout.root / moved) for moved in one.moved}
-    kept = {moved: os.path.lexists(layout.root / one.target(moved)) for moved in one.moved}
+    there = {moved: is_there(layout.root / moved) for moved in one.moved}
+    kept = {moved: is_there(layout.root / one.target(moved)) for moved in one.moved}
     taken = [moved for moved in one.moved if there[moved] and kept[moved]]
     if taken:
         raise StorageFailed(
@@ -288,7 +289,7 @@ def _move(source: Path, target: Path) -> None:
     Where both are there, something came to the old place after the move: it is not ours. Where neither is, somebody
     deleted it, and there is nothing to move.
     """
-    if not os.path.lexists(source) or os.path.lexists(target):
+    if not is_there(source) or is_there(target):
         if source.parent.is_dir() and target.parent.is_dir():
             _flush_both(source, target)  # a crash may have come between the rename and its flush
         return

@@ -92,3 +92,11 @@ def test_what_is_accepted_is_not_told_again_until_it_changes_again(genpool: Type
 
 def test_accepting_needs_names_of_a_known_kind(genpool: Type) -> None:
     assert genpool("drift", "accept", "demo", "colour=red").code == 2
+
+
+def test_what_is_accepted_counts_where_a_crash_left_drift_csv_without_its_header(genpool: Type, root: Path) -> None:
+    rewrite(root / BASELINE, "work together", "fight each other")
+    (root / "drift.csv").write_text("kind,na")
+    genpool("drift", "accept", "demo")
+    assert (root / "drift.csv").read_text().splitlines()[0] == "kind,name,stored,present,accepted_at"
+    assert drifted(genpool) == {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from genpool.durable import make_directory, replace_file, write_directory
+from genpool.durable import flush_directory, make_directory, replace_file, write_all, write_directory, write_file
 from genpool.layout import METADATA, PoolLayout
 from genpool.ledger import Ledger
 from genpool.membership import read_membership
@@ -114,6 +116,124 @@ def replace_in_place(path: Path, data: bytes) -> None:
 def append_behind_a_torn_line(path: Path, data: bytes) -> None:
     """Append without a look at how the file ends."""
     with path.open("ab", buffering=0) as file:
+        file.write(data)
+
+
+# --- what only a power cut or a refused write shows -------------------------------------------------
+
+
+class _OneRename(DirectoryStore):
+    """A whole small protocol of its own: write beside the place, flush, rename. Its subclasses leave something out."""
+
+    def commit(self, generation: Generation) -> bool:
+        target = self.layout.generation("draft", generation.gen_id)
+        make_directory(target.parent)
+        staged = self.layout.staging / "its own"
+        staged.mkdir()
+        for name, data in {**_files(generation), METADATA: generation.record.encode()}.items():
+            self.put(staged / name, data)
+        flush_directory(staged)
+        staged.rename(target)
+        self.seal(target.parent)
+        return True
+
+    def put(self, path: Path, data: bytes) -> None:
+        """Write one file."""
+        write_file(path, data)
+
+    def seal(self, folder: Path) -> None:
+        """Make an entry in a folder durable."""
+        flush_directory(folder)
+
+
+class FlushesNoFile(_OneRename):
+    """Flushes directories, and not what is in the files."""
+
+    def put(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+
+
+class FlushesNoDirectory(_OneRename):
+    """Flushes the files, and not the entry that makes them visible."""
+
+    def seal(self, folder: Path) -> None:
+        pass
+
+
+class WritesUnchecked(_OneRename):
+    """Takes for granted that a write writes everything."""
+
+    def put(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class RetriesFlushes(_OneRename):
+    """Flushes a descriptor again where that has failed; the kernel has forgotten then that there is something to do."""
+
+    def put(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(descriptor, data)
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class PublishesUnflushed(_OneRename):
+    """Goes on where a flush has failed."""
+
+    def put(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(descriptor, data)
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class WritesTheLedgerUnflushed(Ledger):
+    """Writes an entry and does not wait until it is on disk."""
+
+    def _send(self, entry: Mapping[str, object]) -> asyncio.Future[None]:
+        make_directory(self.path.parent)
+        with self.path.open("ab", buffering=0) as file:
+            head = b"" if file.tell() else json.dumps(self._head).encode() + b"\n"
+            file.write(head + json.dumps(entry).encode() + b"\n")
+        said = asyncio.get_running_loop().create_future()
+        said.set_result(None)
+        return said
+
+
+def replace_unflushed(path: Path, data: bytes) -> None:
+    """Write beside the file and rename, without a flush."""
+    beside = path.with_name("beside")
+    beside.write_bytes(data)
+    beside.rename(path)
+    flush_directory(path.parent)
+
+
+def replace_and_leave_the_entry(path: Path, data: bytes) -> None:
+    """Write beside the file, flush that and rename, without a flush of the directory."""
+    beside = path.with_name("beside")
+    write_file(beside, data)
+    beside.rename(path)
+
+
+def append_unflushed(path: Path, data: bytes) -> None:
+    """Cut a torn line off and append, without a flush."""
+    whole = path.read_bytes().rpartition(b"\n")[0] + b"\n"
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(len(whole))
+        file.seek(len(whole))
         file.write(data)
 
 

@@ -47,6 +47,15 @@ class Scenario(Protocol):
         """Yield what is wrong with what is left; do it again, and yield what is wrong then."""
 
 
+def acknowledger(folder: Path) -> Callable[[str], None]:
+    """Return how an actor acknowledges: by a file that its death leaves there."""
+
+    def ack(what: str) -> None:
+        (folder / what).touch()
+
+    return ack
+
+
 def _is_whole(store: DirectoryStore, texts: dict[str, str]) -> str | None:
     """Return why a generation is not there with these texts, or None where it is."""
     try:
@@ -284,7 +293,7 @@ class WritingTheLedger:
                 ack(f"intent {name}")
                 ledger.settle(intent, "committed", {})
             await ledger.close()
-            for name in ("d_1", "d_2"):
+            for name in ("d_1", "d_2") if not ledger.failed else ():
                 ack(f"settled {name}")
 
         asyncio.run(write())
@@ -358,8 +367,11 @@ class RunningACohort:
 
     TASKS, CALLS = 6, 4
 
+    def __init__(self, calls_log: str = "calls.txt") -> None:
+        self.calls_log = calls_log
+
     def prepare(self, root: Path) -> None:
-        entry = "{client: scripted, calls_log: calls.txt, concurrency: 1}"
+        entry = f"{{client: scripted, calls_log: {self.calls_log}, concurrency: 1}}"
         make_pool(root, rows=2, models={"writer": entry})
         write_spec(root, essay="template: [story, same]")
 
@@ -379,6 +391,6 @@ class RunningACohort:
         if not pool.run("c").complete:
             yield "the next run does not complete it"
         yield from torn_generations(pool)
-        calls = len((root / "calls.txt").read_text().splitlines())
+        calls = len((root / self.calls_log).read_text().splitlines())
         if not self.CALLS <= calls <= self.CALLS + in_flight:
             yield f"{calls} calls for {self.CALLS} tasks, with {in_flight} unsettled intents"

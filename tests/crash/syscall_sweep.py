@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -48,7 +48,17 @@ class Run:
     """Whether it was killed on the way; else it came to its end."""
 
 
-def _ptrace(request: int, pid: int, data: int = 0) -> bool:
+class Watcher(Protocol):
+    """Looks at the system calls of a child, or meddles with them, while their thread is stopped."""
+
+    def entered(self, thread: int) -> None:
+        """A thread enters a system call."""
+
+    def left(self, thread: int) -> None:
+        """A thread leaves a system call."""
+
+
+def ptrace(request: int, pid: int, data: int = 0) -> bool:
     """Make a ptrace call; return False where the process is gone."""
     if _libc.ptrace(request, pid, None, data) == 0:
         return True
@@ -68,12 +78,13 @@ def can_trace() -> bool:
         return False
 
 
-def run_until(program: Callable[[], None], kill_at: int | None) -> Run:
+def run_until(program: Callable[[], None], kill_at: int | None, watcher: Watcher | None = None) -> Run:
     """Run a program in a child; kill it as it enters its n-th system call.
 
     Args:
         program: What to run. An error in it is an error here.
         kill_at: The system call to kill it at, from 1; None for none.
+        watcher: Told of every system call.
     """
     child = _started(program)
     calls = 0
@@ -82,7 +93,7 @@ def run_until(program: Callable[[], None], kill_at: int | None) -> Run:
     waiting = child
     while True:
         if waiting:
-            _ptrace(_SYSCALL, waiting)
+            ptrace(_SYSCALL, waiting)
         thread, status = os.waitpid(-child, _WALL)
         waiting = thread
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
@@ -96,11 +107,15 @@ def run_until(program: Callable[[], None], kill_at: int | None) -> Run:
             continue
         if thread in inside:
             inside.discard(thread)
+            if watcher is not None:
+                watcher.left(thread)
             continue
         inside.add(thread)
         calls += 1
         if calls == kill_at:
             os.kill(child, signal.SIGKILL)
+        elif watcher is not None:
+            watcher.entered(thread)
 
 
 def _started(program: Callable[[], None]) -> int:
@@ -125,7 +140,7 @@ def _started(program: Callable[[], None]) -> int:
             os._exit(status)
     _, status = os.waitpid(child, _WALL)
     assert os.WIFSTOPPED(status), "the child cannot be traced"
-    _ptrace(_SETOPTIONS, child, _TRACESYSGOOD | _TRACECLONE | _EXITKILL)
+    ptrace(_SETOPTIONS, child, _TRACESYSGOOD | _TRACECLONE | _EXITKILL)
     return child
 
 

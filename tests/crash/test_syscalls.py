@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import broken, removals, scenarios
+from tests.crash import broken, pool_scenarios, removals, scenarios
 from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.crash.scenarios import Scenario
@@ -52,7 +51,7 @@ def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
     root, acks = folder / "pool", folder / "acks"
     shutil.copytree(folder / "before", root)
     acks.mkdir()
-    run = run_until(lambda: scenario.act(root, _acknowledger(acks)), kill_at)
+    run = run_until(lambda: scenario.act(root, scenarios.acknowledger(acks)), kill_at)
     acked = {path.name for path in acks.iterdir()}
     if kill_at is None and not acked:
         raise AssertionError("an undisturbed run acknowledges something")
@@ -60,13 +59,6 @@ def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
     shutil.rmtree(root)
     shutil.rmtree(acks)
     return Sweep(run.calls, 1, wrong)
-
-
-def _acknowledger(acks: Path) -> Callable[[str], None]:
-    def ack(what: str) -> None:
-        (acks / what).touch()
-
-    return ack
 
 
 def _named(scenario: Scenario) -> str:
@@ -79,6 +71,7 @@ def _tracing() -> None:
     need_tracing()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("scenario", "least", "short_step"),
     [
@@ -91,6 +84,8 @@ def _tracing() -> None:
         (scenarios.AppendingLines(), 10, 1),
         (scenarios.WritingTheLedger(), 60, 1),
         (scenarios.Adopting(), 150, 2),
+        (pool_scenarios.RecordingSlots(), 150, 13),
+        (pool_scenarios.AcceptingDrift(), 100, 11),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
         (removals.Purging(), 500, 13),

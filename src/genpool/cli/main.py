@@ -11,12 +11,13 @@ import importlib
 import os
 import sys
 from contextlib import contextmanager, suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from genpool import __version__
-from genpool.errors import GenpoolError, InputError, nearest
+from genpool.errors import GenpoolError, InputError, StorageFailed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,8 +42,13 @@ VERBS: Final = {
 
 INTERRUPTED: Final = 130
 
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 _UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """What standard output fails with; the same from a file of the pool comes as a `StorageFailed`."""
+
+_OF_THE_MACHINE: Final = {errno.EIO, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, *_DISK}
+"""What can befall any call, so that it is no defect where nobody foresaw it."""
 
 
 class _ReaderLeft(Exception):
@@ -135,9 +141,18 @@ def _carried_out(words: list[str]) -> int:
     except OSError as error:
         if isinstance(error, GenpoolError) or error.errno not in _UNWRITABLE or error.filename is not None:
             raise
+        if _is_of_the_library(error):
+            raise
         give_up(sys.stdout)
         raise _OutputLost(f"standard output cannot be written: {error.strerror}") from None
     return code if isinstance(code, int) else 0
+
+
+def _is_of_the_library(error: OSError) -> bool:
+    """Return whether an error arose outside the command line: the library prints nothing."""
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    own = [name for name in names if name.startswith("genpool.")]
+    return bool(own) and not own[-1].startswith("genpool.cli")
 
 
 def give_up(stream: TextIO) -> None:
@@ -160,15 +175,7 @@ def reader_may_leave() -> Iterator[None]:
 
 def _tell(error: Exception, *, as_json: bool) -> int:
     """Print an error for a person or a machine; return its exit code."""
-    if isinstance(error, click.ClickException):
-        ours: GenpoolError = _UsageMessage(error)
-    elif isinstance(error, GenpoolError):
-        ours = error
-    else:
-        ours = GenpoolError(
-            f"{type(error).__name__}: {error}",
-            hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
-        )
+    ours = as_ours(error)
     with suppress(OSError):  # nobody is there to be told
         if as_json and not isinstance(error, _OutputLost):
             from genpool.cli.output import print_json
@@ -178,6 +185,22 @@ def _tell(error: Exception, *, as_json: bool) -> int:
         else:
             _print_error(ours)
     return ours.exit_code
+
+
+def as_ours(error: Exception) -> GenpoolError:
+    """Return the error that a person is told of."""
+    if isinstance(error, click.ClickException):
+        return _UsageMessage(error)
+    if isinstance(error, GenpoolError):
+        return error
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        place = f" ({os.fspath(error.filename)})" if isinstance(error.filename, str) else ""
+        hint = "`ulimit -n` says how many files may be open" if error.errno == errno.EMFILE else None
+        return StorageFailed(f"the system refused: {error.strerror}{place}", hint=hint)
+    return GenpoolError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a defect of genpool: please report it, with what GENPOOL_TRACEBACK=1 prints",
+    )
 
 
 def _print_error(error: GenpoolError) -> None:

@@ -1,0 +1,300 @@
+"""Errors at every system call that can return them: an error that says so, nothing torn, and the next run completes.
+
+EIO, ENOSPC, EMFILE, EROFS, EINTR and short writes, once and for ever after, at every call on the pool's own files.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genpool.cli.main import as_ours, main
+from genpool.errors import GenpoolError
+from tests.crash import broken, pool_scenarios, scenarios
+from tests.crash.faults import SHORT, Fault, FaultyFiles
+from tests.crash.syscall_sweep import need_tracing, run_until
+from tests.crash.system_calls import need_meddling
+from tests.small_pools import generations, memory_folder, torn_generations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.crash.scenarios import Scenario
+
+REFUSALS = {"storage-failed", "storage-full", "invalid-input", "invalid-config", "invalid-spec", "invalid-template"}
+"""What a refusal of the file system is called (errors.py): of a person's files it is an input that cannot be read.
+
+The message has to give the system's own words."""
+
+STORING = (scenarios.Committing, scenarios.KeepingASource)
+"""Scenarios of one call of the store, whose errors are all genpool's own."""
+
+
+class Command:
+    """A command line in a pool that a scenario makes and judges.
+
+    Args:
+        scenario: The scenario.
+        words: The command, without the pool.
+    """
+
+    def __init__(self, scenario: Scenario, *words: str) -> None:
+        self.scenario = scenario
+        self.words = words
+        self.prepare = scenario.prepare
+        self.wrong = scenario.wrong
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Type it, with --json; an error in its document is raised."""
+        warnings.resetwarnings()  # as they are for a user
+        said, errors = root.parent / "said", root.parent / "errors"
+        with said.open("w") as out, errors.open("w") as err:
+            sys.stdout, sys.stderr = out, err
+            code = main(["--pool", str(root), *self.words, "--json"])
+        assert "Traceback" not in errors.read_text(), errors.read_text()
+        value = json.loads(said.read_text())
+        told = value.get("error") or value.get("stopped_by") or next(iter(value.get("failures", ())), None)
+        if code == 0:
+            assert "error" not in value, f"exit code 0 with {told}"
+            stages = [stage for cohort in value.get("cohorts", {}).values() for stage in cohort.values()]
+            assert all(stage["own"] == stage["wanted"] for stage in stages), f"exit code 0 with {value}"
+            ack("done")
+            return
+        assert told, f"exit code {code}, and nothing is said"
+        assert code == (1 if "error" in value or value.get("stopped_by") else 3), f"exit code {code} with {told}"
+        raise Refused(told["kind"], json.dumps(told))
+
+
+class Refused(Exception):
+    """A command said that it was refused."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class OpeningTheCatalog(scenarios.RunningACohort):
+    """A pool whose catalog is not there is asked how it stands."""
+
+    def prepare(self, root: Path) -> None:
+        super().prepare(root)
+        from genpool.pool import Pool
+
+        Pool.open(root).run("c")
+        shutil.rmtree(root / ".genpool")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        from genpool.pool import Pool
+
+        pool = Pool.open(root)
+        yield from torn_generations(pool)
+        if len(generations(root)) != self.TASKS:
+            yield "lost: a generation"
+        if pool.plan("c").missing or (root / "attempts").exists():
+            yield "what is there is not found"
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep found."""
+
+    faults: int
+    """Faults that there can be."""
+    runs: int = 0
+    refused: int = 0
+    """Runs that ended with an error that says what was refused."""
+    wrong: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """One scenario in one folder."""
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self.scenario = scenario
+        self.folder = folder
+        scenario.prepare(folder / "before")
+        self.calls: int | None = None
+        """How many system calls are too many."""
+
+    def run(self, fault: Fault | None, found: Sweep) -> FaultyFiles:
+        """Run the scenario once from its beginning, with a fault; judge what it said and what it left."""
+        root, acks, ended = self.folder / "pool", self.folder / "acks", self.folder / "ended.json"
+        shutil.copytree(self.folder / "before", root)
+        acks.mkdir()
+        files = FaultyFiles(root, fault)
+        run = run_until(lambda: _carried_out(self.scenario, root, acks, ended), self.calls, files)
+        wrong = [*files.wrong]
+        if run.killed:
+            wrong.append(f"it does not end: {run.calls} system calls")
+        else:
+            self.calls = self.calls or 30 * run.calls
+            kind, message = json.loads(ended.read_text())
+            refused = kind in REFUSALS and fault is not None and _is_told(fault, message)
+            found.refused += refused
+            if kind != "done" and not refused:
+                wrong.append(f"{kind}: {message}")
+        try:
+            wrong += self.scenario.wrong(root, {path.name for path in acks.iterdir()})
+        except Exception:  # noqa: BLE001 - what follows a fault must not fail, however it does
+            wrong.append(f"the next one failed: {traceback.format_exc(limit=-3)}")
+        for folder in (root, acks):
+            shutil.rmtree(folder)
+        name = files.seen[fault.at - 1][0] if fault and len(files.seen) >= fault.at else ""
+        found.wrong += [f"{fault} ({name}): {said}" for said in wrong]
+        found.runs += 1
+        return files
+
+
+def _is_told(fault: Fault, message: str) -> bool:
+    """Return whether a message gives the system's words; of a run that went on with what was on its way, its own."""
+    return os.strerror(fault.number) in message or "the disk is full or refused a write" in message
+
+
+def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> None:
+    """Carry a scenario out in the child; note how it ended."""
+    try:
+        scenario.act(root, scenarios.acknowledger(acks))
+        how = "done", ""
+    except Refused as error:
+        how = error.kind, str(error)
+    except Exception as error:  # noqa: BLE001 - what a person would be told of it
+        ours = as_ours(error)
+        if isinstance(scenario, STORING) and not isinstance(error, GenpoolError):
+            ours = GenpoolError("not ours")
+        how = ours.kind, str(ours) if ours.kind != "error" else f"{ours}: {traceback.format_exc()}"
+    ended.write_text(json.dumps(how))
+
+
+def sweep(scenario: Scenario, step: int, only: int | None = None) -> Iterator[Sweep]:
+    """Run a scenario with every `step`-th fault; with `only`, of those with this error that come once.
+
+    Yields:
+        What was found so far, after every run; the first is that of an undisturbed run.
+    """
+    with memory_folder() as folder:
+        bench = Bench(scenario, folder)
+        found = Sweep(0)
+        faults = list(bench.run(None, found).faults())
+        found.faults, found.runs = len(faults), 0
+        yield found
+        if only is not None:
+            faults = [fault for fault in faults if fault.number == only and not fault.for_ever]
+        for number, fault in enumerate(faults):
+            if number % step == step // 2:
+                bench.run(fault, found)
+                yield found
+
+
+@pytest.fixture(autouse=True)
+def _possible(full: bool) -> None:
+    need_meddling(full=full)
+    need_tracing()
+
+
+RUNNING = Command(scenarios.RunningACohort(), "run", "c")
+OPENING = Command(OpeningTheCatalog(), "status", "c")
+PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("scenario", "name", "least", "full_step", "short_step"),
+    [
+        (RUNNING, "genpool run", 2500, 5, 113),
+        (OPENING, "genpool status", 800, 7, 139),
+        (PURGING, "genpool purge", 1200, 7, 199),
+        (scenarios.Committing(), "commit", 250, 1, 19),
+        (scenarios.CommittingTwice(), "commit where another was first", 350, 1, 43),
+        (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 350, 1, 43),
+        (scenarios.KeepingAnAttempt(), "an attempt", 350, 1, 41),
+        (scenarios.KeepingASource(), "a source", 60, 1, 7),
+        (scenarios.AppendingLines(), "lines", 30, 1, 5),
+        (scenarios.WritingTheLedger(), "the ledger", 80, 1, 7),
+        (scenarios.Adopting(), "adopt", 500, 5, 89),
+        (pool_scenarios.RecordingSlots(), "legacy.csv", 800, 11, 139),
+        (pool_scenarios.AcceptingDrift(), "drift.csv", 350, 5, 71),
+        (pool_scenarios.TakingBackAPurge(), "undo", 300, 3, 61),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
+    scenario: Scenario,
+    name: str,
+    least: int,
+    full_step: int,
+    short_step: int,
+    full: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step = full_step if full else short_step
+    *_, found = sweep(scenario, step)
+    with capsys.disabled():
+        print(f"\n  {name}: {found.runs} runs of {found.faults} faults, {found.refused} ended with the error", end="")
+    assert found.wrong == []
+    assert found.faults >= least, "the sweep has shrunk"
+    assert found.runs >= found.faults // step
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "symptom"),
+    [
+        (scenarios.Committing(broken.WritesUnchecked), SHORT, "torn"),
+        (scenarios.Committing(broken.WritesIntoPlace), errno.EIO, "torn"),
+        (scenarios.Committing(broken.RetriesFlushes), errno.EIO, "retried on the same descriptor"),
+        (scenarios.Committing(broken.PublishesUnflushed), errno.EIO, "published though its flush had failed"),
+        (scenarios.Committing(broken.AcknowledgesEarly), errno.EIO, "lost"),
+        (scenarios.Committing(broken.FlushesNoFile), errno.EIO, "not ours"),
+    ],
+    ids=[
+        "unchecked short write",
+        "written into place",
+        "flush retried",
+        "published unflushed",
+        "acknowledged early",
+        "an error that is not ours",
+    ],
+)
+def test_a_protocol_that_bears_no_errors_is_caught(scenario: Scenario, number: int, symptom: str) -> None:
+    said: list[str] = []
+    for found in sweep(scenario, 1, number):
+        said = found.wrong
+        if any(symptom in one for one in said):
+            return
+    raise AssertionError(f"not noticed; of other things: {said[:3]}")
+
+
+def test_an_error_is_injected_where_it_is_said_to_be(tmp_path: Path) -> None:
+    def program() -> None:
+        for number in range(3):
+            try:
+                (tmp_path / "pool" / str(number)).mkdir()
+            except OSError as error:
+                (tmp_path / f"{number}-{errno.errorcode[error.errno or 0]}").touch()
+
+    (tmp_path / "pool").mkdir()
+    whole = FaultyFiles(tmp_path / "pool")
+    run_until(program, None, whole)
+    assert [name for name, _ in whole.seen] == ["mkdir"] * 3
+    for fault, told in (
+        (Fault(2, errno.ENOSPC, for_ever=False), {"1-ENOSPC"}),
+        (Fault(2, errno.EROFS, for_ever=True), {"1-EROFS", "2-EROFS"}),
+    ):
+        shutil.rmtree(tmp_path / "pool")
+        (tmp_path / "pool").mkdir()
+        files = FaultyFiles(tmp_path / "pool", fault)
+        run_until(program, None, files)
+        assert {path.name for path in tmp_path.iterdir()} - {"pool"} == told
+        assert files.injected == len(told)
+        assert len(list((tmp_path / "pool").iterdir())) == 3 - len(told)
+        for name in told:
+            (tmp_path / name).unlink()
