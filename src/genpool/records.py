@@ -7,8 +7,9 @@ they are. Unknown keys are kept and ignored.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -260,9 +261,26 @@ def decode_attempt(data: bytes, stage: Stage, name: str, salt: str, where: str) 
 
 
 def is_as_written(data: bytes) -> bool:
-    """Return whether the bytes of a readable record are those that genpool writes for what it says."""
-    value = orjson.loads(data)
-    return orjson.dumps(value, option=_WRITTEN) == data
+    """Return whether the bytes of a readable record are those that a writer of JSON makes of what it says.
+
+    A damaged byte need not change the meaning: the last newline is gone, an escape has another letter. So the record is
+    written once more: as genpool does, or in one of the layouts of Python's `json`, with sorted keys and a newline.
+    """
+    if orjson.dumps(orjson.loads(data), option=_WRITTEN) == data:
+        return True
+    value = json.loads(data)
+    return any(
+        data == f"{json.dumps(value, sort_keys=True, ensure_ascii=ascii_only, **layout)}\n".encode()
+        for layout in _LAYOUTS
+        for ascii_only in (True, False)
+    )
+
+
+_LAYOUTS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"separators": (",", ":")},
+    *({"indent": width} for width in (1, 2, 4)),
+)
 
 
 def _sealed_record(value: dict[str, Json], stage: Stage, name: str, salt: str, where: str, expected: str) -> Record:
