@@ -314,6 +314,49 @@ def test_what_cannot_be_read_is_named(sound: Path) -> None:
     assert ("unreadable", of(root, folder)) in found
 
 
+@pytest.mark.parametrize("name", ["gens", "attempts", "sources", "cohorts", "ledger", ".genpool", "combos.jsonl"])
+def test_something_else_where_a_part_of_the_pool_belongs_is_named(root: Path, name: str) -> None:
+    place = root / name
+    if place.is_dir():
+        shutil.rmtree(place)
+        place.write_text("mine")
+    else:
+        place.unlink()
+        place.mkdir()
+    found = {one.kind for one in problems(root) if one.path == name}
+    assert found in ({"wrong-type"}, {"corrupt-file"})
+    before = contents(root)
+    if name != ".genpool":  # there is no lock to be had
+        Pool.open(root).mend()
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["gens", "gens/draft", "attempts", "cohorts", "ledger", "trash", "sources", ".genpool"]
+)
+def test_a_folder_that_cannot_be_listed_is_named(sound: Path, name: str) -> None:
+    with memory_folder() as place:
+        place.chmod(0o755)
+        root = shutil.copytree(sound, place / "pool")
+        (root / "trash").mkdir()
+        assert Pool.open(root).examine()  # everything is imported before
+        own = os.geteuid()
+        (root / name).chmod(0)
+        try:
+            os.seteuid(own or 65534)
+            found = {(one.kind, one.path) for one in problems(root)}
+        finally:
+            os.seteuid(own)
+            (root / name).chmod(0o755)
+    assert ("unreadable", name) in found
+
+
+def test_a_name_that_is_not_utf_8_is_named_and_can_be_told(root: Path) -> None:
+    (root / "gens/draft" / os.fsdecode(b"\xff\xfe")).mkdir()
+    assert only(root).kind == "foreign"
+    assert only(root).as_json()["path"] == "gens/draft/\\udcff\\udcfe"
+
+
 # --- attempts -------------------------------------------------------------------------------------
 
 
@@ -544,6 +587,13 @@ def test_a_torn_line_is_cut_and_kept_beside(root: Path, file: str) -> None:
     kept = path.with_name(f"{path.name}.torn")
     assert kept.read_text() == '{"torn ü\n'
     kept.unlink()
+    assert contents(root) == before
+
+
+def test_what_is_longer_than_any_line_is_left_for_a_person(root: Path) -> None:
+    append(root / "combos.jsonl", "x" * 3_000_000)
+    before = contents(root)
+    assert [one.kind for one in Pool.open(root).mend().problems] == ["torn-line"]
     assert contents(root) == before
 
 

@@ -20,7 +20,7 @@ import orjson
 from genpool import locks
 from genpool.combos import Combo, combo_id, combo_of_line
 from genpool.doctor.findings import Finding, Fix, from_error
-from genpool.doctor.reading import digest_of, lines_of, opened, read_record
+from genpool.doctor.reading import digest_of, is_folder, lines_of, opened, read_record
 from genpool.drift import HEADER as DRIFT_HEADER
 from genpool.errors import CorruptFile, GenpoolError, InvalidCombo, InvalidSignature, NotFound, UnsupportedFormat
 from genpool.gen_ids import gen_id as right_id
@@ -33,6 +33,7 @@ from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline
@@ -90,7 +91,7 @@ class BookCheck:
             if assigned is None:
                 return _malformed("legacy.csv", number, f"not an assignment of a slot: {data[:200]!r}")
             stage, gen_id, _ = assigned
-            if stage in self._pipeline and (self._layout.generations / stage / gen_id).is_dir():
+            if stage in self._pipeline and is_folder(self._layout.generations / stage / gen_id):
                 return None
             said = f"assigns a slot to {stage} {gen_id}, which is not there"
             return Finding("unknown-id", "legacy.csv", said, None, stage, gen_id, line=number, is_note=True)
@@ -130,9 +131,7 @@ class BookCheck:
 
     def ledgers(self) -> Iterator[Finding]:
         """Yield what is wrong in the ledgers, and the calls that were in flight when a run died."""
-        if self._layout.ledger.is_symlink() or not self._layout.ledger.is_dir():
-            return
-        for name in sorted(one.name for one in self._layout.ledger.iterdir()):
+        for name in _names(self._layout.ledger):
             if name.endswith(".jsonl") and not name.startswith("."):
                 self.counts["ledgers"] += 1
                 yield from self._ledger(f"ledger/{name}")
@@ -163,11 +162,9 @@ class BookCheck:
 
     def cohorts(self) -> Iterator[Finding]:
         """Yield what is wrong with the memberships of the cohorts."""
-        folder = self._layout.cohorts
-        if folder.is_symlink() or not folder.is_dir():
-            return
-        for place in sorted(folder.iterdir()):
-            if place.is_symlink() or not place.is_dir():
+        for name in _names(self._layout.cohorts):
+            place = self._layout.cohorts / name
+            if not is_folder(place):
                 continue
             self.counts["cohorts"] += 1
             path = f"cohorts/{place.name}"
@@ -210,7 +207,7 @@ class BookCheck:
         if (stage, gen_id) in seen:
             return Finding("doubled", path, f"{stage} {gen_id} is a member already", again, stage, gen_id, line=line)
         seen.add((stage, gen_id))
-        if (self._layout.generations / stage / gen_id).is_dir() or self._is_its_task(stage, gen_id, row):
+        if is_folder(self._layout.generations / stage / gen_id) or self._is_its_task(stage, gen_id, row):
             return None
         said = f"{stage} {gen_id} is not there, and it is not the id of what the line says: no run makes it"
         return Finding("unknown-id", path, said, again, stage, gen_id, line=line, is_note=True)
@@ -262,6 +259,14 @@ def torn(path: str, number: int, line: bytes) -> Finding:
     return Finding("torn-line", path, said, todo, line=number, fix=fix)
 
 
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder, in order; none where it cannot be listed, which the walk over the pool tells."""
+    with suppress(OSError):
+        if is_folder(folder):
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+    return []
+
+
 def _is_object(line: bytes) -> bool:
     with suppress(orjson.JSONDecodeError):
         return isinstance(orjson.loads(line), dict)
@@ -295,7 +300,7 @@ def _wrong_format(path: str, value: object, expected: str) -> Finding | None:
     known, _, newest = expected.partition("/")
     if name == known and is_version(version) and int(version) > int(newest):
         said = f"format {stated} is newer than this genpool reads ({expected})"
-        return Finding(UnsupportedFormat.kind, path, said, "use a newer genpool for this pool", line=None)
+        return Finding(UnsupportedFormat.kind, path, said, "use a newer genpool for this pool")
     said = f"format is {stated!r}; it must be {expected}"
     return Finding(CorruptFile.kind, path, said, "restore it from a copy")
 

@@ -61,15 +61,20 @@ class Finding:
         return {
             "kind": self.kind,
             "severity": "note" if self.is_note else "problem",
-            "path": self.path,
+            "path": _encodable(self.path),
             "line": self.line,
             "stage": self.stage,
-            "gen_id": self.gen_id,
-            "what": self.what,
-            "todo": self.todo,
+            "gen_id": _encodable(self.gen_id),
+            "what": _encodable(self.what),
+            "todo": _encodable(self.todo),
             "fix": self.fix.value if self.fix else None,
             "mended": self.mended,
         }
+
+
+def _encodable(text: str | None) -> str | None:
+    """Return a text that may hold a file's name as one that JSON can: a name need not be UTF-8."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def from_error(error: GenpoolError, path: str, stage: str | None = None, gen_id: str | None = None) -> Finding:

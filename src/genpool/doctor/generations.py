@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from genpool.doctor.findings import Finding, Fix, from_error
-from genpool.doctor.reading import digest_of, kind_of, read_record
+from genpool.doctor.reading import digest_of, is_folder, kind_of, read_record
 from genpool.errors import CorruptGeneration, GenpoolError
 from genpool.layout import METADATA, PARSED, PROMPT, RAW
 from genpool.records import decode_attempt, decode_record, is_as_written
@@ -80,6 +81,8 @@ class GenerationCheck:
                     continue
                 yield from _spelling(entry.name, folder, path, alike, stage.name)
                 record, found = self._generation(stage, entry, path)
+                if found and not is_folder(entry.path):
+                    continue  # a removal beside us took it away meanwhile
                 yield from found
                 legacy += record is not None and record.is_legacy
                 self._catalog.compare(stage.name, entry.name, record)
@@ -122,14 +125,14 @@ class GenerationCheck:
         """Yield the folders of known stages; `stray_folders` names what else is there."""
         for name in self._pipeline.names:
             folder = self._layout.root / top / name
-            if folder.is_dir() and not folder.is_symlink() and not folder.parent.is_symlink():
+            if is_folder(folder) and is_folder(folder.parent):
                 yield self._pipeline[name], os.fspath(folder)
 
     def stray_folders(self) -> Iterator[Finding]:
         """Yield what is in gens/ and attempts/ beside the folders of the pool's stages."""
         for top in ("gens", "attempts"):
             folder = self._layout.root / top
-            if folder.is_symlink() or not folder.is_dir():
+            if not is_folder(folder):
                 continue  # the walk over the pool names it
             for entry in entries_of(folder, top):
                 if isinstance(entry, Finding):
@@ -271,25 +274,26 @@ class GenerationCheck:
         return found
 
     def _is_there(self, stage: str, gen_id: str) -> bool:
-        return (self._layout.generations / stage / gen_id).is_dir()
+        return is_folder(self._layout.generations / stage / gen_id)
 
     def _way_back(self, stages: list[str], gen_id: str) -> str:
         """Return what to do about an orphan: what it starts from may be in the trash."""
-        if self._layout.trash.is_dir():
-            for folder in sorted(self._layout.trash.iterdir()):
-                if any((folder / "gens" / stage / gen_id).is_dir() for stage in stages):
-                    return f"`genpool trash undo {folder.name}` brings it back"
+        for entry in entries_of(self._layout.trash, "trash"):
+            if isinstance(entry, Finding):
+                continue
+            if any(is_folder(f"{entry.path}/gens/{stage}/{gen_id}") for stage in stages):
+                return f"`genpool trash undo {entry.name}` brings it back"
         return "restore it from a copy; made anew, its text will differ from what was read"
 
     def _is_source(self, digest: str) -> bool:
-        return (self._layout.sources / digest).is_file()
+        return os.path.lexists(self._layout.sources / digest)  # what it is, its own reading tells
 
     # -- sources -----------------------------------------------------------------------------------
 
     def sources(self) -> Iterator[Finding]:
         """Yield what is wrong under sources/: each file is named by its digest."""
         folder = self._layout.sources
-        if folder.is_symlink() or not folder.is_dir():
+        if not is_folder(folder):
             return
         for entry in entries_of(folder, "sources"):
             if isinstance(entry, Finding):
@@ -370,9 +374,10 @@ def _spelling(name: str, folder: str, path: str, alike: dict[str, str], stage: s
     if name == folded:
         return
     other = alike.setdefault(folded, name)
-    if other == name and os.path.lexists(f"{folder}/{folded}"):
-        is_same = os.path.samestat(os.lstat(f"{folder}/{folded}"), os.lstat(f"{folder}/{name}"))
-        other = name if is_same else folded  # a file system that folds case finds the same
+    if other == name:
+        with suppress(OSError):  # there is no such other
+            is_same = os.path.samestat(os.lstat(f"{folder}/{folded}"), os.lstat(f"{folder}/{name}"))
+            other = name if is_same else folded  # a file system that folds case finds the same
     if other != name:
         said = f"{name} and {other} differ only in case: on some file systems they are one directory"
         yield Finding("case-collision", path, said, "keep the pool where case counts, or move one away", stage, name)

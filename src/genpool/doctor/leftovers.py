@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from genpool import locks
 from genpool.doctor.findings import Finding, Fix
 from genpool.doctor.generations import TEMPORARY, entries_of, litter
-from genpool.doctor.reading import kind_of
+from genpool.doctor.reading import is_folder, kind_of
 from genpool.errors import GenpoolError
 from genpool.trash import UNDOING, read_trashed
 
@@ -28,17 +28,8 @@ if TYPE_CHECKING:
 
 _WALKED: Final = ("cohorts", "concepts", "templates", "sources", "ledger", "migrations")
 """Folders of a pool whose files are looked at by name; gens/ and attempts/ are read, trash/ has records."""
-_OURS: Final = {
-    *_WALKED,
-    "gens",
-    "attempts",
-    "trash",
-    ".genpool",
-    "pool.yaml",
-    "combos.jsonl",
-    "legacy.csv",
-    "drift.csv",
-}
+_FOLDERS: Final = {*_WALKED, "gens", "attempts", "trash", ".genpool"}
+_OURS: Final = {*_FOLDERS, "pool.yaml", "combos.jsonl", "legacy.csv", "drift.csv"}
 _CLAIMS: Final = "claims"
 _YOUNG: Final = 60.0
 """Seconds for which a temporary file is taken to be somebody's, while somebody works in the pool."""
@@ -66,6 +57,8 @@ class LeftoverCheck:
                 yield entry
                 continue
             yield from self._named(entry, entry.name, ours=entry.name in _OURS)
+            if entry.name in _FOLDERS and kind_of(entry) is None:
+                yield Finding("wrong-type", entry.name, "a file where a folder of the pool belongs", "move it away")
             if entry.name in _WALKED and entry.is_dir(follow_symlinks=False):
                 yield from self._below(entry.path, entry.name)
 
@@ -102,8 +95,9 @@ class LeftoverCheck:
     def private(self) -> Iterator[Finding]:
         """Yield stale staging folders, claims and notes."""
         private = self._layout.private
-        if private.is_symlink() or not private.is_dir():
+        if not is_folder(private):
             return
+        yield from (one for one in entries_of(private, ".genpool") if isinstance(one, Finding))
         for path in _files_in(self._layout.staging):
             said = "staging of a process that is gone: nothing in it was acknowledged"
             yield from self._stale(path, "stale-staging", said, Fix.REMOVE_STAGING)
@@ -125,7 +119,7 @@ class LeftoverCheck:
 
     def trash(self) -> Iterator[Finding]:
         """Yield removals that were interrupted, and records of removals that cannot be read."""
-        if self._layout.trash.is_symlink() or not self._layout.trash.is_dir():
+        if not is_folder(self._layout.trash):
             return
         for entry in entries_of(self._layout.trash, "trash"):
             if isinstance(entry, Finding):

@@ -17,7 +17,6 @@ from genpool.doctor.findings import Finding, Fix
 from genpool.doctor.leftovers import still_stands
 from genpool.doctor.reading import lines_of
 from genpool.durable import append_lines, flush_descriptor, flush_directory, refuse_link, storage_errors, write_all
-from genpool.errors import CorruptFile
 from genpool.locks import file_lock
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ def mended(layout: PoolLayout, pipeline: Pipeline, store: DirectoryStore, findin
                 return replace(finding, mended=not catalog.in_memory)
         if finding.fix in {Fix.CUT_LINE, Fix.END_LINE}:
             with _appenders_lock(layout, finding.path):
-                _end_lines(path, keep=finding.fix is Fix.CUT_LINE)
-            return replace(finding, mended=True)
+                return replace(finding, mended=_end_lines(path, keep=finding.fix is Fix.CUT_LINE))
         with _staging_lock(layout, finding):
             if still_stands(layout, finding):
                 _remove(path)
@@ -81,25 +79,32 @@ def _remove(path: Path) -> None:
     flush_directory(path.parent)
 
 
-def _end_lines(path: Path, *, keep: bool) -> None:
-    """Make the last line of a file end: cut off what is torn and keep it beside the file, or add the newline."""
+def _end_lines(path: Path, *, keep: bool) -> bool:
+    """Make the last line of a file end: cut off what is torn and keep it beside the file, or add the newline.
+
+    Returns:
+        Whether it ends now: not where what is torn is longer than any line, which is something else.
+    """
     refuse_link(path)
     last = b""
     for _, line, ended in lines_of(path):
         last = b"" if ended else line
     if not last:
-        return
+        return True
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        if os.pread(descriptor, len(last) + 1, size - len(last)) != last:
-            raise CorruptFile(f"{path}: its last line is too long to be mended", hint="mend it by hand")
+        start = size - len(last)
+        whole = start >= 0 and os.pread(descriptor, len(last) + 1, start) == last
+        if not whole or (start and os.pread(descriptor, 1, start - 1) != b"\n"):
+            return False
         if keep:
             append_lines(path.with_name(f"{path.name}.torn"), last + b"\n")
-            os.ftruncate(descriptor, size - len(last))
+            os.ftruncate(descriptor, start)
         else:
             os.lseek(descriptor, size, os.SEEK_SET)
             write_all(descriptor, b"\n")
         flush_descriptor(descriptor)
+        return True
     finally:
         os.close(descriptor)

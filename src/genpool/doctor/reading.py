@@ -41,6 +41,14 @@ def kind_of(entry: os.DirEntry[str]) -> str | None:
         return f"nothing that can be looked at ({error.strerror})"
 
 
+def is_folder(path: str | Path) -> bool:
+    """Return whether something is a directory itself, no link to one; what cannot be looked at is not."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
     """Open a plain file for reading.
