@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -247,6 +248,15 @@ def test_a_link_beside_what_genpool_keeps_is_a_note(root: Path, tmp_path: Path) 
     assert [one.what.split(":")[0] for one in notes(root) if one.kind == "link"] == ["leads out of the pool"]
 
 
+@pytest.mark.parametrize("name", ["combos.jsonl", "cohorts/c/membership.csv", "cohorts/c/adopted.json"])
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_a_book_that_is_no_file_is_not_read(root: Path, tmp_path: Path, name: str, what: str) -> None:
+    (root / name).rename(tmp_path / "away")
+    (root / name).symlink_to(tmp_path / "away") if what == "link" else os.mkfifo(root / name)
+    found = {one.kind for one in problems(root) if one.path == name}
+    assert found == {"corrupt-file", "link" if what == "link" else "wrong-type"}
+
+
 def test_a_folder_of_generations_that_is_a_link_is_named(root: Path, tmp_path: Path) -> None:
     shutil.rmtree(root / "attempts")
     (root / "attempts").symlink_to(tmp_path)
@@ -437,6 +447,10 @@ def test_calls_in_flight_at_a_kill_are_listed(root: Path) -> None:
     assert "draft d_lost" in told[0].what
 
 
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
 def members(root: Path) -> Path:
     return root / "cohorts/c/membership.csv"
 
@@ -451,6 +465,7 @@ def adopt(root: Path) -> None:
 def test_a_missing_member_is_nothing_wrong(root: Path) -> None:
     shutil.rmtree(first(root, "evaluation"))
     assert problems(root) == []
+    assert [one.kind for one in notes(root)] == ["legacy"]
 
 
 @pytest.mark.parametrize(
@@ -491,9 +506,9 @@ def test_a_member_that_no_run_makes_is_a_note(root: Path) -> None:
         lambda place: (place / "membership.csv").unlink(),
         lambda place: (place / "adopted.json").write_text("{"),
         lambda place: (place / "adopted.json").write_text('{"format": "genpool.adopted/9"}'),
-        lambda place: place.joinpath("membership.csv").write_text(place.joinpath("membership.csv").read_text()[:-3]),
+        lambda place: write_lines(place / "membership.csv", (place / "membership.csv").read_text().splitlines()[:-1]),
     ],
-    ids=["nothing", "binary", "no column", "gone", "adopted torn", "adopted newer", "torn"],
+    ids=["nothing", "binary", "no column", "gone", "adopted torn", "adopted newer", "a line less"],
 )
 def test_a_membership_that_is_not_the_adopted_one_is_named(
     root: Path, damage: Callable[[Path], object], request: pytest.FixtureRequest
@@ -663,6 +678,16 @@ def test_a_damaged_catalog_is_made_anew(root: Path) -> None:
     assert problems(root) == []
 
 
+def test_a_catalog_whose_index_is_not_that_of_its_rows_is_made_anew(root: Path) -> None:
+    path = look(root)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        other = "CREATE INDEX gens_of_source ON gens (stage, origin)"
+        database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'gens_of_source'", (other,))
+    assert only(root).kind == "catalog"
+    agree(root)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -674,9 +699,8 @@ def test_a_damaged_catalog_is_made_anew(root: Path) -> None:
 )
 def test_a_catalog_that_does_not_say_what_the_files_do_is_made_anew(root: Path, change: str) -> None:
     path = look(root)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute(change)
-    database.close()
     assert only(root).kind == "catalog"
     agree(root)
     assert problems(root) == []
