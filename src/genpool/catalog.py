@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from genpool.canonical import canonical_json
+from genpool.canonical import canonical_json, hashed
 from genpool.durable import make_directory
 from genpool.errors import GenpoolError, InputError, PipelineChanged, StorageFailed
 from genpool.gen_ids import gen_id as right_id
@@ -38,17 +38,22 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _DISTRUST: Final = 2_000_000_000  # nanoseconds
 _BUSY_SECONDS: Final = 30.0
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS stages (stage TEXT PRIMARY KEY, changed INTEGER NOT NULL, looked INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS makings (
+    id INTEGER PRIMARY KEY, origin TEXT, mode TEXT NOT NULL, template INTEGER, model INTEGER
+);
+CREATE UNIQUE INDEX IF NOT EXISTS makings_once
+    ON makings (ifnull(origin, ''), mode, ifnull(template, 0), ifnull(model, 0));
 CREATE TABLE IF NOT EXISTS gens (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
     source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
-    origin TEXT, created REAL, mode TEXT, template INTEGER, model INTEGER, inputs BLOB, parsed BLOB,
+    making INTEGER, created REAL, inputs BLOB, below BLOB,
     input_tokens INTEGER, output_tokens INTEGER, problem TEXT,
     PRIMARY KEY (stage, gen_id)
 ) WITHOUT ROWID;
@@ -59,9 +64,22 @@ CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR st
 Family = tuple[str, str]
 """The source of a family's tasks, and their axis values as canonical JSON."""
 
-Found = tuple[str, str | None, int | None, int | None, bytes | None, bytes | None, str | None]
-"""A whole generation: id; origin cohort; digests of template and model as short numbers (`Catalog.digest`), of its
-inputs and its parsed text as bytes; mode."""
+Found = tuple[str, int, bytes | None, bytes | None]
+"""A whole generation: its id; the number of its `Making`; the digest of its inputs; the digest of inputs that a child
+has which was made from its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How some generations were made; few ways, shared by many."""
+
+    origin: str | None
+    """The cohort whose run made them; None where they do not say."""
+    mode: str
+    template: int | None
+    """The digest of the template as a short number (`Catalog.digest`)."""
+    model: int | None
+    """The digest of the model's parameters, likewise."""
 
 
 class Condition(IntEnum):
@@ -80,6 +98,8 @@ class Present:
 
     whole: Mapping[str, Found]
     """Every whole generation by its id, legacy ones too."""
+    makings: Mapping[int, Making] = field(default_factory=dict)
+    """How they were made, by the number in `Found`."""
     incomplete: frozenset[str] = frozenset()
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Id to what is wrong with it."""
@@ -87,6 +107,15 @@ class Present:
     """The whole generations whose id is not that of their signature."""
     families: Mapping[Family, Mapping[int, str]] = field(default_factory=dict)
     """For families with a legacy generation: slot to id."""
+
+    def origin(self, gen_id: str) -> str | None:
+        """Return the cohort whose run made a whole generation; None where it does not say."""
+        return self.makings[self.whole[gen_id][1]].origin
+
+
+def parent_bytes(parsed_digest: str) -> bytes:
+    """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
+    return f'{{"parent":"{parsed_digest}"}}'.encode()
 
 
 def choices_key(values: Iterable[FieldValue]) -> str:
@@ -188,7 +217,7 @@ class Catalog:
             stamp = stamp_of(self._pipeline, self._store.salt)
             with _transaction(database):
                 if database.execute("PRAGMA user_version").fetchone()[0] != stamp:
-                    for table in ("stages", "digests", "gens"):
+                    for table in ("stages", "digests", "makings", "gens"):
                         database.execute(f"DROP TABLE IF EXISTS {table}")
                     database.execute(f"PRAGMA user_version = {stamp}")
                 for statement in _TABLES.split(";"):
@@ -221,15 +250,18 @@ class Catalog:
         database = self._open()
         with _transaction(database):
             self._refresh(database, stage)
-        columns = "gen_id, origin, template, model, inputs, parsed, mode"
-        rows = database.execute(f"SELECT {columns} FROM gens WHERE stage = ? AND state = 0", (stage.name,))  # noqa: S608
+        rows = database.execute(
+            "SELECT gen_id, making, inputs, below FROM gens WHERE stage = ? AND state = 0", (stage.name,)
+        )
         whole: dict[str, Found] = {row[0]: row for row in rows}
+        makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
         odd = database.execute(
             "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
             (stage.name,),
         ).fetchall()
         return Present(
             whole=whole,
+            makings={row[0]: Making(*row[1:]) for row in makings},
             incomplete=frozenset(row[0] for row in odd if row[1] == Condition.INCOMPLETE),
             unusable={row[0]: row[2] for row in odd if row[1] == Condition.UNUSABLE},
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
@@ -302,8 +334,18 @@ class Catalog:
             _put(database, **facts, state=Condition.UNUSABLE, problem=error.message)
             return
         row = row_of(record, self._store.salt)
-        numbers = {name: self._number(database, row[name]) for name in ("template", "model")}
-        _put(database, **{**row, **numbers, **facts})
+        _put(database, **row, making=self._making(database, record), stamp=facts["stamp"])
+
+    def _making(self, database: sqlite3.Connection, record: Record) -> int:
+        """Return the number of how a generation was made."""
+        template, model = (self._number(database, record.fingerprints.get(name)) for name in ("template", "model"))
+        made = (record.origin_cohort_id, record.mode, template, model)
+        query = "SELECT id FROM makings WHERE origin IS ? AND mode = ? AND template IS ? AND model IS ?"
+        row = database.execute(query, made).fetchone()
+        if row is not None:
+            return int(row[0])
+        insert = "INSERT INTO makings (origin, mode, template, model) VALUES (?, ?, ?, ?)"
+        return int(database.execute(insert, made).lastrowid or 0)
 
     @staticmethod
     def _number(database: sqlite3.Connection, digest: object) -> int | None:
@@ -395,12 +437,13 @@ def stamp_of(pipeline: Pipeline, salt: str) -> int:
 
 
 def row_of(record: Record, salt: str) -> dict[str, object]:
-    """Return what the index holds of a record; template and model as digests, for which it has short numbers."""
+    """Return what the index holds of a record, but for how it was made (`making`)."""
     stage, values = record.stage, record.signature.values
     replicate = record.signature.replicate
     legacy = record.is_legacy and (replicate == NO_REPLICATE or right_id(record.signature, salt) != record.gen_id)
     usage = (record.call or {}).get("usage")
     tokens = usage if isinstance(usage, dict) else {}
+    parsed = _bytes_of(record.fingerprints.get("parsed"))
     return {
         **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
         "stage": stage.name,
@@ -410,13 +453,9 @@ def row_of(record: Record, salt: str) -> dict[str, object]:
         "choices": choices_key(values[1:-1]),
         "replicate": replicate or None,
         "legacy": int(legacy),
-        "origin": record.origin_cohort_id,
         "created": seconds_of(record.created_at),
-        "mode": record.mode,
         "inputs": _bytes_of(record.fingerprints.get("inputs")),
-        "parsed": _bytes_of(record.fingerprints.get("parsed")),
-        "template": record.fingerprints.get("template"),
-        "model": record.fingerprints.get("model"),
+        "below": None if parsed is None else hashed(parent_bytes(parsed.hex())),
     }
 
 
@@ -455,7 +494,7 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 _COLUMNS: Final = (
     "stage gen_id stamp state source choices replicate legacy "
-    "origin created mode template model inputs parsed input_tokens output_tokens problem".split()
+    "making created inputs below input_tokens output_tokens problem".split()
 )
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 

@@ -43,7 +43,7 @@ SAMPLING: Final = frozenset(
 """Sampling parameters that are sent as they are written; others go under `extra`."""
 
 _OTHER_KEYS: Final = frozenset(
-    "client model base_url key price concurrency requests_per_minute attempts timeout constrain context extra "
+    "client model base_url key price concurrency requests_per_minute tries attempts timeout constrain context extra "
     "answers calls_log seconds".split()
 )
 _OURS: Final = frozenset("model messages seed stream stream_options n response_format".split())
@@ -71,6 +71,10 @@ class ModelEntry:
     price: Price | None = None
     concurrency: int = 4
     """How many calls may be in flight at once."""
+    requests_per_minute: int | None = None
+    """How many calls may be sent in any minute; None for no limit."""
+    tries: int = 6
+    """How many requests there may be for one answer, the first included; only what fails for a moment is repeated."""
     attempts: int = 2
     """How many unacceptable answers exhaust a task."""
     timeout: float = 600.0
@@ -179,12 +183,7 @@ def _budget(tree: Table, problems: Problems) -> float | None:
 
 def _not_enforced(tree: Table) -> tuple[str, ...]:
     """Say which limits are written down and not kept by this version: nobody should rely on them."""
-    notes = ["pool.yaml: `budget` is not enforced yet"] if "budget" in tree.entries else []
-    models = tree.entries.get("models")
-    for model_id, entry in models.entries.items() if isinstance(models, Table) else ():
-        if isinstance(entry, Table) and "requests_per_minute" in entry.entries:
-            notes.append(f"pool.yaml: `requests_per_minute` of {model_id} is not enforced yet; `concurrency` is")
-    return tuple(notes)
+    return ("pool.yaml: `budget` is not enforced yet",) if "budget" in tree.entries else ()
 
 
 # --- the pipeline ---------------------------------------------------------------------------------
@@ -287,6 +286,8 @@ def _model(model_id: str, table: Table, problems: Problems) -> ModelEntry:
         key=_key_name(table, what, problems),
         price=_price(table, what, problems),
         concurrency=_concurrency(table, what, problems) or defaults.get(client or "", 4),
+        requests_per_minute=problems.whole_number(table, "requests_per_minute", what),
+        tries=problems.whole_number(table, "tries", what) or 6,
         attempts=problems.whole_number(table, "attempts", what) or 2,
         timeout=_timeout(table, what, problems),
         constrain=_choice(table, "constrain", _CONSTRAIN, what, problems) or _CONSTRAIN[0],

@@ -23,8 +23,9 @@ from genpool.records import MODE_LLM
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from genpool.catalog import Making
     from genpool.combos import Combo
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
@@ -63,11 +64,6 @@ def combo_bytes(inputs: Inputs, combo: Combo) -> bytes:
     return canonical_json(inputs.context(combo))
 
 
-def parent_bytes(parsed_digest: str) -> bytes:
-    """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
-    return f'{{"parent":"{parsed_digest}"}}'.encode()
-
-
 # --- what drifted ---------------------------------------------------------------------------------
 
 
@@ -94,23 +90,10 @@ def find_drift(
     for stage in plan.stages:
         if stage.stage.name == plan.roots:
             continue  # they were chosen as they are, not by what names stand for
-        names = models[stage.stage.name]
         present = _Present(plan, stage, config, inputs, digest)
-        settled: dict[tuple[object, ...], list[_Difference]] = {}
-        for index, found in enumerate(stage.found):
-            if found is None:
-                continue
-            variant, source = stage.variants[index], stage.sources[index]
-            how = (variant, names[index], found[2], found[3], found[6])
-            differ = settled.get(how)
-            if differ is None:
-                differ = settled[how] = present.differences(*how)
-            now = present.source(source)
-            if found[4] is not None and now is not None and found[4] != now[2]:
-                differ = [*differ, (now[0], now[1], found[4].hex(), now[2].hex())]
-            for key in differ:
-                if key not in accepted:
-                    groups.setdefault(key, Drift(*key)).gen_ids.append(stage.gen_ids[index])
+        for gen_id, key in present.drifted(models[stage.stage.name]):
+            if key not in accepted:
+                groups.setdefault(key, Drift(*key)).gen_ids.append(gen_id)
     return list(groups.values())
 
 
@@ -149,42 +132,60 @@ class _Present:
         self._inputs = inputs
         self._digest = digest
         self._combos = {combo.combo_id: combo for combo in plan.combos}
-        self._sources: dict[int, tuple[str, str, bytes] | None] = {}
 
-    def differences(
-        self, variant: int, model: str, then_template: int | None, then_model: int | None, mode: str | None
-    ) -> list[_Difference]:
+    def drifted(self, models: Sequence[str]) -> Iterator[tuple[str, _Difference]]:
+        """Yield every generation that differs from what its names stand for now, with the difference.
+
+        Args:
+            models: The model that each task runs on.
+        """
+        stage = self._stage
+        settled: dict[tuple[int, str, int], list[_Difference]] = {}
+        now = self._sources()
+        for found, variant, at, model in zip(stage.found, stage.variants, stage.sources, models, strict=True):
+            if found is None:
+                continue
+            gen_id, making, inputs, _ = found
+            how = (variant, model, making)
+            differ = settled.get(how)
+            if differ is None:
+                differ = settled[how] = self._differences(variant, model, stage.makings[making])
+            for key in differ:
+                yield gen_id, key
+            source = now[at]
+            if inputs != source and inputs is not None and source is not None:
+                yield gen_id, (*self._source(at), inputs.hex(), source.hex())
+
+    def _differences(self, variant: int, model: str, made: Making) -> list[_Difference]:
         """Return in what template and model of some generations differ from what their names stand for now."""
         fields = dict(zip(self._stage.stage.fields[1:], self._stage.choices[variant], strict=True))
         template = self._inputs.template(self._stage.stage.name, str(fields.get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)))
         differ: list[_Difference] = []
-        then, now = self._digest(then_template), sha256(template_bytes(template))
+        then, now = self._digest(made.template), sha256(template_bytes(template))
         if then is not None and then != now:
             differ.append((TEMPLATE, f"{template.stage}/{template.template_id}", then, now))
         entry = self._config.models.get(model)
-        then = self._digest(then_model)
-        if mode == MODE_LLM and then is not None and entry is not None:
+        then = self._digest(made.model)
+        if made.mode == MODE_LLM and then is not None and entry is not None:
             now = sha256(model_bytes(entry, template))
             if then != now:
                 differ.append((MODEL, model, then, now))
         return differ
 
-    def source(self, at: int) -> tuple[str, str, bytes] | None:
-        """Return kind, name and fingerprint of what tasks start from, None where that is not there to compare."""
-        if at not in self._sources:
-            self._sources[at] = self._source(at)
-        return self._sources[at]
-
-    def _source(self, at: int) -> tuple[str, str, bytes] | None:
+    def _sources(self) -> list[bytes | None]:
+        """Return the fingerprint of each source that the tasks start from; None where it is not there to compare."""
         parent = self._stage.stage.parent
-        if parent is None:
-            combo = self._combos[self._stage.source_ids[at]]
-            return COMBO, combo.combo_id, hashed(combo_bytes(self._inputs, combo))
-        above = self._plan.stage(parent)
-        found = above.found[at]
-        if found is None or found[5] is None:
-            return None
-        return PARENT, above.gen_ids[at], hashed(parent_bytes(found[5].hex()))
+        if parent is not None:
+            return [None if found is None else found[3] for found in self._plan.stage(parent).found]
+        compared = {at for at, found in zip(self._stage.sources, self._stage.found, strict=True) if found is not None}
+        return [
+            hashed(combo_bytes(self._inputs, self._combos[combo_id])) if at in compared else None
+            for at, combo_id in enumerate(self._stage.source_ids)
+        ]
+
+    def _source(self, at: int) -> tuple[str, str]:
+        """Return kind and name of a source."""
+        return COMBO if self._stage.stage.parent is None else PARENT, self._stage.source_ids[at]
 
 
 # --- what a person accepted -----------------------------------------------------------------------

@@ -231,15 +231,25 @@ class CallFailed(ModelError):
         message: What happened.
         transient: Whether the same call may succeed later (a time-out, a 429, a reset).
         sent: Whether the request may have reached the model, so that nobody can know whether it was paid for.
+        retry_after: Seconds that the server asked to wait before the next try, uncapped; None where it did not.
         hint: What to do next.
     """
 
     kind = "call-failed"
 
-    def __init__(self, message: str, *, transient: bool, sent: bool, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        transient: bool,
+        sent: bool,
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
         self.sent = sent
+        self.retry_after = retry_after
 
 
 class WeightsInvalid(ModelUnavailable):

@@ -152,6 +152,15 @@ class PoolLayout:
         return self.private / "staging"
 
     @property
+    def claims(self) -> Path:
+        """Who makes what now: one folder a stage, one lock file a task."""
+        return self.private / "claims"
+
+    def claim(self, stage: str, gen_id: str) -> Path:
+        """Return the lock file of a task's claim."""
+        return self.claims / check_name(stage, "stage") / check_name(gen_id, "gen id")
+
+    @property
     def locks(self) -> Path:
         """Lock files."""
         return self.private / "locks"

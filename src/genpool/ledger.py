@@ -2,13 +2,12 @@
 
 An *intent* is on disk before a call is sent; a *settlement* says what became of it: `committed`,
 `attempt`, `failed` (no answer was paid for, as far as anyone can know) or `unknown`. An intent
-without a settlement was in flight when its process died. Lines that are written at the same time share
-one flush.
+without a settlement was in flight when its process died, or before it could say what became of it: then the
+generation or the attempt says so. Lines that are written at the same time share one flush.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from contextlib import suppress
@@ -19,9 +18,11 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.durable import flush_descriptor, flush_directory, make_directory, refuse_link, storage_errors, write_all
+from genpool.grouping import Grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import asyncio
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genpool.canonical import Json
@@ -70,9 +71,9 @@ class Ledger:
         self._descriptor: int | None = None
         self._opened = False
         self._count = 0
-        self._pending: list[bytes] = []
-        self._waiting: list[asyncio.Future[None]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._lines: Grouped[bytes, None] = Grouped(self._append)
+        self.failed = False
+        """Whether a settlement could not be written; its intent stays open, which counts as spent."""
 
     async def intend(self, stage: str, gen_id: str, model: str, worst_price: float | None) -> Intent:
         """Write an intent and return when it is on disk.
@@ -82,7 +83,7 @@ class Ledger:
         """
         self._count += 1
         intent = Intent(self._count, stage, gen_id, model, worst_price)
-        await self._write(
+        await self._send(
             {
                 "intent": intent.number,
                 "stage": stage,
@@ -94,51 +95,32 @@ class Ledger:
         )
         return intent
 
-    async def settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
-        """Write what became of an intent.
+    def settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
+        """Have it written what became of an intent; nobody needs to wait for that.
 
         Args:
             intent: The intent.
             outcome: `committed`, `attempt`, `failed` or `unknown`.
             facts: What else is known: cost, tokens, reason.
         """
-        await self._write(
-            {"settled": intent.number, "gen_id": intent.gen_id, "outcome": outcome, **facts, "at": utc_now()}
-        )
+        settled = {"settled": intent.number, "gen_id": intent.gen_id, "outcome": outcome, **facts, "at": utc_now()}
+        self._send(settled).add_done_callback(self._note)
+
+    def _note(self, written: asyncio.Future[None]) -> None:
+        self.failed = self.failed or written.cancelled() or written.exception() is not None
 
     async def close(self) -> None:
         """Flush what is pending and close the file."""
-        if self._flusher is not None:
-            await self._flusher
+        await self._lines.drained()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    async def _write(self, entry: Mapping[str, Json]) -> None:
-        done = asyncio.get_running_loop().create_future()
-        self._pending.append(orjson.dumps(entry) + b"\n")
-        self._waiting.append(done)
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        await done
+    def _send(self, entry: Mapping[str, Json]) -> asyncio.Future[None]:
+        return self._lines.send(orjson.dumps(entry) + b"\n")
 
-    async def _flush(self) -> None:
-        """Write and flush what is pending until nothing is."""
-        while self._pending:
-            lines, self._pending = self._pending, []
-            waiting, self._waiting = self._waiting, []
-            try:
-                await asyncio.to_thread(self._append, b"".join(lines))
-            except Exception as error:  # noqa: BLE001 - handed to every writer that waits for this flush
-                for one in waiting:
-                    if not one.done():
-                        one.set_exception(error)
-            else:
-                for one in waiting:
-                    if not one.done():
-                        one.set_result(None)
-
-    def _append(self, data: bytes) -> None:
+    def _append(self, lines: Sequence[bytes]) -> list[None]:
+        data = b"".join(lines)
         with storage_errors(f"cannot write the ledger {self.path}"):
             if self._descriptor is None:
                 self._open()
@@ -154,6 +136,7 @@ class Ledger:
                 os.close(self._descriptor)
                 self._descriptor = None
                 raise
+        return [None] * len(lines)
 
     def _open(self) -> None:
         refuse_link(self.path.parent)

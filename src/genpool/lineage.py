@@ -78,6 +78,7 @@ def _stage_plan(stage: Stage, gen_ids: Sequence[str], known: Mapping[str, Signat
         source_ids=list(source_at),
         branches=array("I", bytes(4 * len(gen_ids))),
         found=whole,
+        makings=present.makings,
         legacy=present.legacy.intersection(gen_ids),
         slots=_slots(known.values(), present),
         problems={gen_id: present.unusable[gen_id] for gen_id in gen_ids if gen_id in present.unusable},

@@ -22,7 +22,7 @@ from genpool.stages import MODEL_FIELD, Pipeline, Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from genpool.catalog import Found, Present
+    from genpool.catalog import Found, Making, Present
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
@@ -89,6 +89,8 @@ class StagePlan:
     """What rules can tell apart in a task's lineage, as a number."""
     found: list[Found | None]
     """What the store has of each task; None where it has no whole generation."""
+    makings: Mapping[int, Making] = field(default_factory=dict)
+    """How these were made, by the number in `found`."""
     legacy: frozenset[str] = frozenset()
     """Reused ids that are not those of their signature."""
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -131,7 +133,10 @@ class StagePlan:
 
     def origins(self) -> dict[str | None, int]:
         """Return how many reused generations each cohort's runs made; None stands for those that do not say."""
-        return dict(Counter(found[1] for found in self.found if found is not None))
+        counts: Counter[str | None] = Counter()
+        for making, count in Counter(found[1] for found in self.found if found is not None).items():
+            counts[self.makings[making].origin] += count
+        return dict(counts)
 
     def row(self, cohort_id: str) -> dict[str, int]:
         """Return the counts of the stage by column: what is wanted, reused by origin, to be made, or cannot be."""
@@ -336,14 +341,19 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         variants.extend(followed)
         led_to.extend(chosen.leads_to[branch])
     slots, filled = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants)
-    found = [present.whole.get(gen_id) for gen_id in gen_ids]
-    misnamed = [at for at, gen_id in enumerate(gen_ids) if at not in filled and gen_id in present.legacy]
-    states = bytearray(State.MINT if one is None else State.REUSE for one in found)
+    found = list(map(present.whole.get, gen_ids))
+    misnamed = (
+        [at for at, gen_id in enumerate(gen_ids) if at not in filled and gen_id in present.legacy]
+        if present.legacy
+        else []
+    )
+    reuse, mint = int(State.REUSE), int(State.MINT)
+    states = bytearray([mint if one is None else reuse for one in found])
     odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
     if odd:
         for index, gen_id in enumerate(gen_ids):
             states[index] = odd.get(gen_id, states[index])
-    problems = {gen_id: present.unusable[gen_id] for gen_id in present.unusable.keys() & set(gen_ids)}
+    problems = {gen_id: present.unusable[gen_id] for gen_id in gen_ids if gen_id in present.unusable} if odd else {}
     for index in misnamed:
         found[index], states[index] = None, State.UNUSABLE
         problems[gen_ids[index]] = f"{stage.name} {gen_ids[index]}: its record states another task than its id"
@@ -357,6 +367,7 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         source_ids=source_ids,
         branches=led_to,
         found=found,
+        makings=present.makings,
         legacy=present.legacy.intersection(gen_ids[at] for at in filled),
         slots=slots,
         problems=problems,

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,14 +29,15 @@ from genpool.estimate import Estimate, estimate
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
-from genpool.ledger import Ledger, utc_now
+from genpool.ledger import utc_now
 from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
+from genpool.mounts import check_file_system
 from genpool.new_pool import POOL_FILE, make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
-from genpool.removal import PURGE, REGENERATE, Removal, plan_purge, plan_regeneration, read_holdings
+from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
@@ -46,10 +45,9 @@ from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
-from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
@@ -247,7 +245,7 @@ class Pool:
         return plan_purge(self._holdings(), self.layout.cohort(cohort_id).name)
 
     def purge(self, cohort_id: str) -> tuple[Removal, Trashed | None]:
-        """Move a cohort, and what only it reaches, to the trash.
+        """Move a cohort, and what only it reaches, to the trash; or finish that, where it was interrupted.
 
         Returns:
             What went and what stayed, and the entry in the trash: None where nothing went.
@@ -258,7 +256,9 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
-        with self._removing(f"genpool {PURGE} {cohort_id}"):
+        with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
+            if finished := carried_out(settled, PURGE, cohort_id):
+                return finished
             removal = self.plan_purge(cohort_id)
             return removal, self._throw_away(removal)
 
@@ -282,11 +282,13 @@ class Pool:
     ) -> tuple[list[Drift], Removal, Trashed | None]:
         """Move what drifted under a cohort, with all that descends from it in any cohort, to the trash.
 
-        The slots are free then: the next run makes them anew. For arguments and errors see `plan_regeneration`
-        and `purge`.
+        The slots are free then: the next run makes them anew. Where that was interrupted and nothing else drifted, it
+        is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
-        with self._removing(f"genpool {REGENERATE} {cohort_id}"):
+        with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
             drift, removal = self.plan_regeneration(cohort_id, names)
+            if removal.is_empty and (finished := carried_out(settled, REGENERATE, cohort_id)):
+                return drift, *finished
             return drift, removal, self._throw_away(removal)
 
     def _throw_away(self, removal: Removal) -> Trashed | None:
@@ -295,11 +297,13 @@ class Pool:
         return throw_away(self.layout, removal.verb, removal.cohort, removal.paths(self.layout))
 
     @contextmanager
-    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[None]:
-        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with)."""
+    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
+        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with).
+
+        Gives what had been interrupted and is finished now.
+        """
         with pool_lock(self.layout, verb, exclusive=True):
-            settle(self.layout, but=but)
-            yield
+            yield settle(self.layout, but=but)
 
     def _holdings(self) -> Holdings:
         with closing(self.catalog()) as catalog:
@@ -377,6 +381,7 @@ class Pool:
         on_drift: str = "reuse",
         only: str | os.PathLike[str] | None = None,
         refresh: bool = False,
+        any_file_system: bool = False,
     ) -> RunReport:
         """Make what a cohort lacks, and adopt the plan as its membership.
 
@@ -389,38 +394,33 @@ class Pool:
             on_drift: `reuse` what drifted, with a warning in the report; or `fail` before anything is made.
             only: A file of tasks, as `genpool missing` prints them: only these, and what they start from, are made.
             refresh: Whether a query under `from:` is resolved anew, whatever was adopted.
+            any_file_system: Whether to go on where two runs at once may buy a task twice, for want of locks.
 
         Returns:
             What was done. Failures of single tasks are in it, not raised.
 
         Raises:
+            UnsupportedPlatform: The pool is on a network file system, or on one without working locks.
             PoolBusy: A migration or another exclusive command holds the pool, or a removal was interrupted.
             InvalidSpec: The spec is not usable.
             InputError: A line of `only` is no task of the plan.
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
-        from genpool.runner import Runner, new_report
+        from genpool.execution import RunOptions, execute  # brings asyncio's machinery: only when something is made
 
         inputs = self.inputs
         spec = self._read(cohort_id, inputs, refresh=refresh)
         selection = self._selection(spec, inputs)
+        if not any_file_system:
+            check_file_system(self.layout)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
             plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
             plan = self._narrowed(plan, on_drift, only)
             adopt(self.layout, spec, plan, inputs, self.config.models)
-            report = new_report(_new_run_id(), plan)
-            if not plan.to_make:
-                return report
-            concurrency = {name: entry.concurrency for name, entry in self.config.models.items()}
-            with self.store.session(in_flight=min(sum(concurrency.values()), plan.to_make)):
-                async with _open_writer(self, inputs, plan, report, models) as writer:
-                    writer.retry_exhausted = retry_exhausted
-                    runner = Runner(plan, writer, concurrency, report, watch)
-                    if started is not None:
-                        started(runner)
-                    return await runner.run()
+            options = RunOptions(models, watch, started, retry_exhausted)
+            return await execute(plan, self.config, self.store, inputs, options)
 
     def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
@@ -485,33 +485,3 @@ class Pool:
                 if gen_id and found.startswith(gen_id):
                     return stage, found, self.store.attempts(stage, found)
         return None
-
-
-@asynccontextmanager
-async def _open_writer(
-    pool: Pool, inputs: Inputs, plan: Plan, report: RunReport, models: Mapping[str, ModelClient] | None
-) -> AsyncIterator[TaskWriter]:
-    """Open what a run writes with, and close it whatever happens."""
-    from genpool.llm.clients import Clients
-    from genpool.runner import note_attempt, note_call
-
-    ledger = Ledger(pool.layout.ledger, report.run_id, plan.cohort_id)
-    clients = Clients(pool.config.models, pool.root, models)
-    books = Books(
-        called=lambda: _count_call(report),
-        answered=lambda *usage: note_call(report, *usage),
-        attempted=lambda reason: note_attempt(report, reason),
-    )
-    try:
-        yield TaskWriter(plan, pool.config, inputs, pool.store, ledger, clients, report.run_id, books)
-    finally:
-        await clients.aclose()
-        await ledger.close()
-
-
-def _count_call(report: RunReport) -> None:
-    report.calls += 1
-
-
-def _new_run_id() -> str:
-    return f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

@@ -20,6 +20,7 @@ from genpool.layout import METADATA
 from genpool.membership import cohort_ids, read_membership
 from genpool.records import decode_object
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
+from genpool.trash import DONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline, Stage
     from genpool.store import DirectoryStore
+    from genpool.trash import Trashed
 
 PURGE: Final = "purge"
 REGENERATE: Final = "drift regenerate"
@@ -99,6 +101,22 @@ class Removal:
         found = [layout.generation(*task) for task in self.goes]
         found += [layout.attempts(*task) for task in self.attempts]
         return [*found, layout.cohort(self.cohort)] if self.folder else found
+
+
+def carried_out(settled: Iterable[Trashed], verb: str, cohort: str) -> tuple[Removal, Trashed] | None:
+    """Return the removal that a command had begun before it was interrupted, if that is finished now.
+
+    What stayed then, and whose members went, is not recorded.
+    """
+    for one in settled:
+        if (one.verb, one.cohort, one.state) == (verb, cohort, DONE):
+            paths = [path.split("/") for path in one.moved]
+            goes, attempts = (
+                tuple((path[1], path[2]) for path in paths if path[0] == kind) for kind in ("gens", "attempts")
+            )
+            folder = any(path[0] == "cohorts" for path in paths)
+            return Removal(verb, cohort, goes, attempts=attempts, folder=folder), one
+    return None
 
 
 # --- what goes ------------------------------------------------------------------------------------
@@ -247,7 +265,7 @@ def read_holdings(
         found = present(stage)
         for gen_id, signature in catalog.signatures(stage):
             task = stage.name, gen_id
-            origins[task] = found.whole[gen_id][1]
+            origins[task] = found.origin(gen_id)
             fields[task] = {name: value for name, value in signature.as_dict().items() if _refers(name)}
         damaged.update((stage.name, gen_id) for gen_id in {*found.unusable, *found.incomplete})
     damaged.update(_of_unknown_stages(layout, pipeline))

@@ -4,6 +4,9 @@ Every model has a lane of its own: a queue and as many workers as the model allo
 enters its lane as soon as its parent is committed; there is no barrier between stages, and the deeper task
 goes first. What a run leaves undone, for whatever reason, the next run's plan finds undone.
 
+A task is claimed before anything is done about it. One that another run has claimed is put aside, without
+holding up a worker, until it is made there or free again.
+
 Order of writes for one call: sources, intent (on disk before the call is sent), the call, then the
 generation or the attempt, then the settlement. A process may die between any two of them.
 """
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import (
+    CallFailed,
     GenpoolError,
     InputError,
     MissingKey,
@@ -28,10 +32,16 @@ from genpool.planner import Drift, Plan, StagePlan, State
 from genpool.writer import Made, Outcome, TaskWriter
 
 if TYPE_CHECKING:
+    from genpool.calls import Stop
+    from genpool.claims import Claims
     from genpool.records import Reason
 
 _COPY_LANE: Final = ""
 _COPY_WORKERS: Final = 4
+_LOOK_AGAIN: Final = (0.02, 0.5)
+"""Seconds between two looks at what other runs are making: from, to; each wait is half as long again as the last."""
+_FAILURES_IN_A_ROW: Final = 16
+"""Tasks of one model that failed one after the other, after all retries, until the model counts as unavailable."""
 
 Item = tuple[int, int, int]
 """A queued task: minus its stage's depth (deeper first), its position in the stage, its stage's position."""
@@ -89,6 +99,8 @@ class RunReport:
     """What the plan had to say."""
     drift: tuple[Drift, ...] = ()
     """What drifted under the generations that were reused."""
+    waiting: int = 0
+    """Tasks that other runs are making at this moment."""
     interrupted: bool = False
     stopped_by: GenpoolError | None = None
     """What ended the run early, if anything did."""
@@ -115,6 +127,8 @@ class _Lane:
     queue: asyncio.PriorityQueue[Item] = field(default_factory=asyncio.PriorityQueue)
     closed: bool = False
     """Whether the model turned out to be unavailable."""
+    failures: int = 0
+    """How many tasks failed since one did not."""
 
 
 class Runner:
@@ -123,8 +137,10 @@ class Runner:
     Args:
         plan: The plan.
         writer: Makes and keeps single generations.
+        claims: Keeps other runs from the tasks that this one is making.
         concurrency: Model id to calls at once.
         report: Where the run's result is collected.
+        stop: Whether the run is being stopped; this run's alone.
         watch: Told after every task.
     """
 
@@ -132,26 +148,31 @@ class Runner:
         self,
         plan: Plan,
         writer: TaskWriter,
+        claims: Claims,
         concurrency: Mapping[str, int],
         report: RunReport,
+        stop: Stop,
         watch: Watcher | None = None,
     ) -> None:
         self.plan = plan
         self.report = report
         self._writer = writer
+        self._claims = claims
+        self._parked: list[tuple[int, int]] = []
+        self._looker: asyncio.Task[None] | None = None
         self._concurrency = concurrency
         self._watch = watch or (lambda _: None)
         self._lanes: dict[str, _Lane] = {}
         self._waiting = _waiting(plan)
         self._open = 0
         self._idle = asyncio.Event()
-        self._draining = False
+        self._stop = stop
         self._given_up = False
         self._workers: list[asyncio.Task[None]] = []
 
     def drain(self) -> None:
         """Start nothing new; calls that are running end as they will."""
-        self._draining = True
+        self._stop.requested = True
         self.report.interrupted = True
 
     def abort(self) -> None:
@@ -164,6 +185,8 @@ class Runner:
         self._given_up = True
         for worker in self._workers:
             worker.cancel()
+        if self._looker is not None:
+            self._looker.cancel()
 
     async def run(self) -> RunReport:
         """Make what the plan lacks.
@@ -180,7 +203,8 @@ class Runner:
                 await self._idle.wait()
             finally:
                 self._give_up()
-                await asyncio.gather(*self._workers, return_exceptions=True)
+                lookers = [] if self._looker is None else [self._looker]
+                await asyncio.gather(*self._workers, *lookers, return_exceptions=True)
         return self.report
 
     # -- lanes -------------------------------------------------------------------------------------
@@ -200,7 +224,7 @@ class Runner:
         while not self._given_up:
             _, index, at = await lane.queue.get()
             try:
-                if not self._draining and not lane.closed:
+                if not self._stop.requested and not lane.closed:
                     await self._make(lane, at, index)
                     self._watch(self.report)
             except Exception as error:  # noqa: BLE001 - whatever it is, the other lanes must not wait for ever
@@ -213,8 +237,15 @@ class Runner:
     async def _make(self, lane: _Lane, at: int, index: int) -> None:
         """Make one task and let its children in; what can go wrong is told, not raised."""
         stage = self.plan.stages[at]
+        name, gen_id = stage.stage.name, stage.gen_ids[index]
         try:
-            made = await self._writer.make(stage, index, lambda: self._draining or self._given_up)
+            if not self._claims.take(name, gen_id):
+                self._park(at, index)
+                return
+            try:
+                made = await self._writer.make(stage, index)
+            finally:
+                self._claims.give_back(name, gen_id)
         except (ModelUnavailable, MissingKey) as error:
             if not lane.closed:  # told once; the lane's other tasks were not tried
                 self._fail(stage, index, error)
@@ -223,15 +254,60 @@ class Runner:
             self._halt(error)
         except GenpoolError as error:
             self._fail(stage, index, error)
+            if isinstance(error, CallFailed):
+                self._count_failure(lane, stage, index, error)
         else:
+            lane.failures = 0
             self._note(at, index, made)
+
+    def _count_failure(self, lane: _Lane, stage: StagePlan, index: int, error: CallFailed) -> None:
+        """Close a lane whose tasks fail one after the other: the rest would fare no better, and each takes its time."""
+        lane.failures += 1
+        if lane.failures >= _FAILURES_IN_A_ROW and not lane.closed:
+            lane.closed = True
+            said = f"{lane.failures} tasks of this model failed in a row, the last one: {error.message}"
+            hint = "the model's other tasks were not tried; run again when it answers: the run goes on where it was"
+            self.report.failures.append(
+                Failure(stage.stage.name, stage.gen_ids[index], ModelUnavailable.kind, said, hint)
+            )
+
+    # -- what other runs are making ----------------------------------------------------------------
+
+    def _park(self, at: int, index: int) -> None:
+        """Put a task aside that another run has claimed."""
+        self._parked.append((at, index))
+        self._open += 1
+        self.report.waiting = len(self._parked)
+        if self._looker is None or self._looker.done():
+            self._looker = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        """Let tasks that were put aside in again once nobody holds them."""
+        pause, longest = _LOOK_AGAIN
+        while self._parked:
+            await asyncio.sleep(pause)
+            parked, self._parked = self._parked, []
+            for at, index in parked:
+                stage = self.plan.stages[at]
+                if self._stop.requested or self._claims.is_free(stage.stage.name, stage.gen_ids[index]):
+                    pause, _ = _LOOK_AGAIN
+                    self._enqueue(at, index)
+                    self._open -= 1
+                else:
+                    self._parked.append((at, index))
+            self.report.waiting = len(self._parked)
+            self._watch(self.report)
+            pause = min(pause * 1.5, longest)
 
     def _note(self, at: int, index: int, made: Made) -> None:
         """Count what became of a task, and let its children in."""
         stage = self.plan.stages[at]
         tally = self.report.stages[stage.stage.name]
         if made.outcome is Outcome.COMMITTED:
-            tally.made += 1
+            if made.others:
+                tally.reused += 1
+            else:
+                tally.made += 1
             for child_at, child in self._waiting.get((stage.stage.name, index), ()):
                 self._enqueue(child_at, child)
         elif made.outcome is Outcome.EXHAUSTED:
@@ -261,7 +337,7 @@ class Runner:
 
     def _halt(self, error: GenpoolError) -> None:
         """Stop the run as a whole: nothing new is started."""
-        self._draining = True
+        self._stop.requested = True
         self.report.stopped_by = self.report.stopped_by or error
 
 

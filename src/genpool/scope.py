@@ -150,10 +150,9 @@ class CohortScope:
     def _standing(self, member: Member) -> str:
         """Return how a member stands, from the catalog alone."""
         present = self._present[member.stage]
-        found = present.whole.get(member.gen_id)
-        if found is None:
+        if member.gen_id not in present.whole:
             return UNUSABLE if member.gen_id in present.unusable else MISSING
-        return OWN if found[1] == self.cohort_id else REUSED
+        return OWN if present.origin(member.gen_id) == self.cohort_id else REUSED
 
     def _record(self, stage: Stage, gen_id: str) -> Record:
         try:

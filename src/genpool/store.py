@@ -1,8 +1,9 @@
 """Where generations are kept: the contract, and the store that keeps them in a directory.
 
-Visible means complete; returned means durable: a generation is written to staging, flushed, and moved
-to its place by one rename that refuses to replace. What exists is never overwritten, what was paid for is
-never thrown away, and what some other tool left incomplete is never reused and never deleted.
+Visible means complete; returned means durable: a generation is written to staging, flushed, and moved to its place
+by one rename that refuses to replace. Outputs that are kept together share their flushes. What exists is never
+overwritten, what was paid for is never thrown away, and what some other tool left incomplete is never reused and
+never deleted.
 
 `genpool.testing.StoreContract` holds the contract as tests that any store can inherit.
 """
@@ -20,9 +21,12 @@ from genpool import locks
 from genpool.canonical import sha256
 from genpool.durable import (
     add_file,
+    can_flush_file_system,
     flush_directory,
+    flushing_directories,
+    flushing_file_system,
     make_directory,
-    publish_directory,
+    moved,
     refuse_link,
     set_aside,
     storage_errors,
@@ -33,7 +37,7 @@ from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
 from genpool.records import Reason, Record, decode_object, decode_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genpool.stages import Stage
@@ -67,6 +71,15 @@ class Generation:
     def text(self) -> str:
         """The text that children read."""
         return self.texts["parsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a call or a copy came to, to be kept."""
+
+    generation: Generation
+    reason: Reason | None = None
+    """Why it is not a generation; None where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,14 @@ class GenerationStore(Protocol):
 
     def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
         """Keep output that was paid for and is not a generation, with the reason."""
+        ...
+
+    def keep(self, outputs: Sequence[Output]) -> list[Attempt | StorageFailed | None]:
+        """Keep several outputs, each as `commit` and `keep_attempt` do, at the price of few flushes.
+
+        Returns:
+            For each, in order: None where it was committed; the attempt that it became; or why it could not be kept.
+        """
         ...
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
@@ -316,21 +337,90 @@ class DirectoryStore:
 
     def commit(self, generation: Generation) -> bool:
         """See `GenerationStore.commit`."""
-        return self._when_full(lambda: self._commit(generation))
+        return self._kept_one(Output(generation)) is None
 
-    def _commit(self, generation: Generation) -> bool:
-        record = generation.record
+    def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
+        """See `GenerationStore.keep_attempt`."""
+        attempt = self._kept_one(Output(generation, reason))
+        assert attempt is not None
+        return attempt
+
+    def _kept_one(self, output: Output) -> Attempt | None:
+        (kept,) = self.keep([output])
+        if isinstance(kept, StorageFailed):
+            raise kept
+        return kept
+
+    def keep(self, outputs: Sequence[Output]) -> list[Attempt | StorageFailed | None]:
+        """See `GenerationStore.keep`. Two flushes for all of them, where the system can flush a whole file system.
+
+        Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
+        written anew, by itself, every file flushed.
+        """
+        staged = self._staged_together(outputs) if can_flush_file_system() else None
+        if staged is None:
+            return [self._keep_alone(output) for output in outputs]
+        places: set[Path] = set()
+        kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
+        try:
+            with storage_errors("cannot flush what was kept"), flushing_directories(places):
+                return kept
+        except StorageFailed as error:  # visible, but nobody knows whether it would survive a power cut
+            return [error for _ in outputs]
+
+    def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
+        """Write the files of several outputs, all flushed at once; None where that did not go well."""
+        staged: list[Path] = []
+        try:
+            with storage_errors("cannot write to staging"), flushing_file_system(self._own_staging):
+                for output in outputs:
+                    staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
+        except BaseException as error:
+            for folder in staged:
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, StorageFailed):
+                return None
+            raise
+        return staged
+
+    def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | StorageFailed | None:
+        """Publish what was staged; a failure is returned."""
+        try:
+            with storage_errors(f"cannot keep {output.generation.gen_id}"):
+                return self._publish(output, staged, places)
+        except StorageFailed as error:
+            shutil.rmtree(staged, ignore_errors=True)
+            return error
+
+    def _keep_alone(self, output: Output) -> Attempt | StorageFailed | None:
+        """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""
+        try:
+            return self._when_full(lambda: self._keep_flushed(output))
+        except StorageFailed as error:
+            return error
+
+    def _keep_flushed(self, output: Output) -> Attempt | None:
+        places: set[Path] = set()
+        with storage_errors(f"cannot keep {output.generation.gen_id}"):
+            staged = self._stage(output, flush=True)
+            with flushing_directories(places):
+                return self._publish(output, staged, places)
+
+    def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
+        """Move a staged output to where it belongs; the folders whose entries are to be flushed are added to places."""
+        record = output.generation.record
+        if output.reason is not None:
+            number = self._publish_attempt(record, staged, places)
+            return Attempt(number, output.reason, record.gen_id)
         target = self.layout.generation(record.stage.name, record.gen_id)
-        with storage_errors(f"cannot keep generation {record.gen_id}"):
-            staged = self._stage(record.encode(), generation.texts)
-            self._make_folder(target.parent)
-            while not publish_directory(staged, target):
-                if not self.incomplete(record.stage, [record.gen_id]):
-                    shutil.rmtree(staged)
-                    self.keep_attempt(generation, BOUGHT_TWICE)
-                    return False
-                self._clear_place(record)
-        return True
+        self._make_folder(target.parent)
+        while not moved(staged, target):
+            if not self.incomplete(record.stage, [record.gen_id]):
+                shutil.rmtree(staged)
+                return self._keep_flushed(Output(output.generation, BOUGHT_TWICE))
+            self._clear_place(record)
+        places.add(target.parent)
+        return None
 
     def _clear_place(self, record: Record) -> None:
         """Move an incomplete directory among the attempts, where it fills no slot and is not lost."""
@@ -338,26 +428,19 @@ class DirectoryStore:
         # one at a time, and looked at again: another writer may have cleared and filled the place meanwhile
         with locks.file_lock(self.layout, "incomplete", "what was left incomplete"):
             if os.path.lexists(occupied) and self.incomplete(record.stage, [record.gen_id]):
-                self._publish_attempt(record, occupied)
-                flush_directory(occupied.parent)
+                places = {occupied.parent}
+                with flushing_directories(places):
+                    self._publish_attempt(record, occupied, places)
 
-    def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
-        """See `GenerationStore.keep_attempt`."""
-        return self._when_full(lambda: self._keep_attempt(generation, reason))
-
-    def _keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
-        record = generation.record
-        with storage_errors(f"cannot keep the attempt at {record.gen_id}"):
-            staged = self._stage(record.encode_attempt(reason), generation.texts)
-            return Attempt(self._publish_attempt(record, staged), reason, record.gen_id)
-
-    def _publish_attempt(self, record: Record, folder: Path) -> int:
+    def _publish_attempt(self, record: Record, folder: Path, places: set[Path]) -> int:
         """Move a directory to the next free number among a task's attempts."""
         place = self.layout.attempts(record.stage.name, record.gen_id)
         self._make_folder(place.parent)
-        make_directory(place)
+        with suppress(FileExistsError):
+            place.mkdir()
+        places.update((place.parent, place))
         number = max(self._numbers(place), default=0) + 1
-        while not publish_directory(folder, place / str(number)):
+        while not moved(folder, place / str(number)):
             number += 1
         return number
 
@@ -374,13 +457,20 @@ class DirectoryStore:
         flush_directory(path.parent.parent)
         self._folders.add(path)
 
-    def _stage(self, metadata: bytes, texts: Mapping[str, str]) -> Path:
+    @property
+    def _own_staging(self) -> Path:
         if self._staging is None:
             raise RuntimeError("writing to a store needs its session()")
-        staged = self._staging / secrets.token_hex(8)
-        files = {_TEXT_FILES[name]: text.encode() for name, text in texts.items()}
+        return self._staging
+
+    def _stage(self, output: Output, *, flush: bool) -> Path:
+        """Write an output's files to a new folder in staging."""
+        record, reason = output.generation.record, output.reason
+        staged = self._own_staging / secrets.token_hex(8)
+        files = {_TEXT_FILES[name]: text.encode() for name, text in output.generation.texts.items()}
+        metadata = record.encode() if reason is None else record.encode_attempt(reason)
         try:
-            write_directory(staged, {**files, METADATA: metadata})
+            write_directory(staged, {**files, METADATA: metadata}, flush=flush)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise

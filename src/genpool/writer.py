@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from genpool.calls import Answer, Caller, Errand, Stopped
 from genpool.canonical import Json, sha256
-from genpool.drift import combo_bytes, model_bytes, parent_bytes, sent_by, template_bytes
-from genpool.errors import CallFailed, GenpoolError, ModelUnavailable, StorageFailed, nearest
+from genpool.catalog import parent_bytes
+from genpool.drift import combo_bytes, model_bytes, sent_by, template_bytes
+from genpool.errors import GenpoolError, ModelUnavailable, nearest
+from genpool.grouping import Grouped
 from genpool.inputs import Inputs, child_context, own_context
-from genpool.ledger import Intent, Ledger, utc_now
+from genpool.ledger import Ledger, utc_now
 from genpool.llm.client import Completion, Request
 from genpool.parsers import Parsed, ParseFailure
 from genpool.planner import Plan, StagePlan, unacceptable
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY, MODE_LLM, Call, Reason, Record
 from genpool.stages import TEMPLATE_FIELD
-from genpool.store import BOUGHT_TWICE, DirectoryStore, Generation
+from genpool.store import BOUGHT_TWICE, Attempt, DirectoryStore, Generation, Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from genpool.config import ModelEntry, PoolConfig
     from genpool.llm.clients import Clients
@@ -53,13 +55,16 @@ class Made:
     outcome: Outcome
     low_on_space: bool = False
     """Whether the disk filled up while it was kept."""
+    others: bool = False
+    """Whether the generation that is there now is of another run, which was first."""
+    origin: str | None = None
+    """The cohort of that run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Who is told of calls and attempts while a run goes on."""
+    """Who is told of answers and attempts while a run goes on."""
 
-    called: Callable[[], None]
     answered: Callable[[int | None, int | None, float | None], None]
     attempted: Callable[[Reason], None]
 
@@ -75,7 +80,8 @@ class TaskWriter:
         ledger: The run's ledger.
         clients: The models.
         run_id: The run.
-        books: Who is told of calls.
+        caller: Asks the models.
+        books: Who is told of answers.
         retry_exhausted: Whether tasks beyond their model's limit of attempts are tried again.
     """
 
@@ -88,6 +94,7 @@ class TaskWriter:
         ledger: Ledger,
         clients: Clients,
         run_id: str,
+        caller: Caller,
         books: Books,
         *,
         retry_exhausted: bool = False,
@@ -99,54 +106,61 @@ class TaskWriter:
         self.ledger = ledger
         self.clients = clients
         self.run_id = run_id
+        self.caller = caller
         self.books = books
         self.retry_exhausted = retry_exhausted
         self._combos = {combo.combo_id: combo for combo in plan.combos}
         self._text = lru_cache(_TEXTS_KEPT)(self._read_text)
         self._digests: dict[tuple[str, ...], str] = {}
+        self._keeper: Grouped[Output, Attempt | None] = Grouped(store.keep)
 
     def template(self, stage: StagePlan, index: int) -> Template:
         """Return the template of a task."""
         name = stage.value(index, TEMPLATE_FIELD)
         return self.inputs.template(stage.stage.name, DEFAULT_TEMPLATE if name is None else str(name))
 
-    async def make(self, stage: StagePlan, index: int, stopping: Callable[[], bool]) -> Made:
-        """Make one task.
+    async def make(self, stage: StagePlan, index: int) -> Made:
+        """Make one task, which is claimed; what another run has made since the plan is found, not made again.
 
         Args:
             stage: The stage's plan.
             index: The task's position in it.
-            stopping: Whether the run is being stopped: then no further try is begun.
 
         Raises:
             CallFailed: The call failed.
             ModelUnavailable: The model cannot be asked at all.
             InputError: The prompt cannot be rendered.
-            CorruptGeneration: The parent's text is damaged.
+            CorruptGeneration: The parent's text, or what another run made of this task, is damaged.
             StorageFailed: The pool cannot be written.
         """
+        gen_id = stage.gen_ids[index]
+        if not self.store.incomplete(stage.stage, [gen_id]):
+            return self._of_another(self.store.record(stage.stage, gen_id))
         if stage.copies(index):
             return await self._copy(stage, index)
         entry = self._entry(stage, index)
         client = await self.clients.client(entry.model_id)
-        kept = await asyncio.to_thread(lambda: len(unacceptable(self.store, stage.stage, stage.gen_ids[index])))
+        kept = len(unacceptable(self.store, stage.stage, gen_id))
         limit = kept + entry.attempts if self.retry_exhausted and kept >= entry.attempts else entry.attempts
-        while kept < limit and not self.store.low_on_space:  # what is on its way needs the space that is left
+        while kept < limit and not self.low_on_space:  # what is on its way needs the space that is left
             work = self._prepare(stage, index, entry, kept)
-            started = time.monotonic()
-            intent = await self.ledger.intend(stage.stage.name, work.gen_id, entry.model_id, work.worst_price)
-            self.books.called()
-            answer = await self._ask(client.complete(work.request), entry, intent)
-            seconds = time.monotonic() - started
-            reason, parsed = _judged(answer, work.template)
-            generation = self._generation(stage, index, work, answer, parsed, seconds)
-            outcome = await _to_the_end(self._keep(generation, reason, intent, answer, entry))
-            if outcome.outcome is Outcome.COMMITTED:
-                return outcome
-            kept += 1
-            if stopping() or outcome.low_on_space:
+            errand = Errand(stage.stage.name, gen_id, entry, work.request, work.worst_price)
+            try:
+                answer = await self.caller.ask(client, errand)
+            except Stopped:
                 break
-        return Made(Outcome.EXHAUSTED if kept >= limit else Outcome.LEFT, self.store.low_on_space)
+            reason, parsed = _judged(answer.completion, work.template)
+            generation = self._generation(stage, index, work, answer, parsed)
+            made = await _to_the_end(self._keep(Output(generation, reason), answer, entry))
+            if made.outcome is Outcome.COMMITTED:
+                return made
+            kept += 1
+        return Made(Outcome.EXHAUSTED if kept >= limit else Outcome.LEFT, self.low_on_space)
+
+    @property
+    def low_on_space(self) -> bool:
+        """Whether the disk filled up or refused a write: what is on its way is kept, nothing more should be bought."""
+        return self.store.low_on_space or self.ledger.failed
 
     def _entry(self, stage: StagePlan, index: int) -> ModelEntry:
         model = self.plan.model_of(stage, index)
@@ -212,61 +226,28 @@ class TaskWriter:
 
     # -- what comes out ----------------------------------------------------------------------------
 
-    async def _ask(self, call: Any, entry: ModelEntry, intent: Intent) -> Completion:
-        """Await a call within its deadline; a failure is settled before it is raised."""
-        try:
-            async with asyncio.timeout(entry.timeout):
-                answer: Completion = await call
-                return answer
-        except TimeoutError:
-            await self._settle(intent, "unknown", {"reason": "deadline"})
-            late = f"{entry.model_id}: no answer within {entry.timeout:g} s"
-            raise CallFailed(late, transient=True, sent=True) from None
-        except CallFailed as error:
-            await self._settle(intent, "unknown" if error.sent else "failed", {"reason": error.message})
-            raise
-        except GenpoolError as error:
-            await self._settle(intent, "failed", {"reason": error.message})
-            raise
-        except asyncio.CancelledError:
-            await _to_the_end(self._settle(intent, "unknown", {"reason": "given up"}))
-            task = asyncio.current_task()
-            if task is not None and not task.cancelling():  # the client gave up, not we
-                raise CallFailed(f"{entry.model_id}: the client gave the call up", transient=True, sent=True) from None
-            raise
-        except Exception as error:
-            await self._settle(intent, "unknown", {"reason": f"{type(error).__name__}: {error}"})
-            raise
-
-    async def _settle(self, intent: Intent, outcome: str, facts: Mapping[str, Json]) -> None:
-        """Settle an intent; where the disk refuses, it stays open, which counts as spent."""
-        try:
-            await self.ledger.settle(intent, outcome, facts)
-        except StorageFailed:
-            self.store.low_on_space = True
-
     def _generation(
         self,
         stage: StagePlan,
         index: int,
         work: _Work,
-        answer: Completion,
+        answer: Answer,
         parsed: Parsed | None,
-        seconds: float,
     ) -> Generation:
         """Return the generation, or what there is of it, that an answer makes."""
-        texts = {"prompt": work.prompt.as_text(), "raw": answer.text}
+        completion = answer.completion
+        texts = {"prompt": work.prompt.as_text(), "raw": completion.text}
         if parsed is not None:
             texts["parsed"] = parsed.text
         call = Call(
-            provider=answer.provider,
+            provider=completion.provider,
             model=work.entry.model,
-            model_returned=answer.model_returned,
+            model_returned=completion.model_returned,
             parameters=work.request.parameters,
             seed=work.request.seed,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-            seconds=seconds,
+            finish_reason=completion.finish_reason,
+            usage=completion.usage,
+            seconds=answer.seconds,
             attempts_before=work.kept,
             price=work.entry.price,
         )
@@ -297,30 +278,30 @@ class TaskWriter:
             score=parsed.score if parsed else None,
         )
 
-    async def _keep(
-        self,
-        generation: Generation,
-        reason: Reason | None,
-        intent: Intent,
-        answer: Completion,
-        entry: ModelEntry,
-    ) -> Made:
+    async def _keep(self, output: Output, answer: Answer, entry: ModelEntry) -> Made:
         """Commit a generation or keep it as an attempt; settle the intent either way."""
-        usage = answer.usage
-        if reason is None:
-            committed = await asyncio.to_thread(self.store.commit, generation)
-            reason = None if committed else BOUGHT_TWICE
-        else:
-            await asyncio.to_thread(self.store.keep_attempt, generation, reason)
+        attempt = await self._keeper.send(output)
+        reason = None if attempt is None else attempt.reason
+        usage = answer.completion.usage
         cost = entry.price.cost(usage.input_tokens or 0, usage.output_tokens or 0) if entry.price else None
         facts: dict[str, Json] = {"cost": cost, **usage.as_json()}
         if reason is not None:
             facts["reason"] = reason.kind
             self.books.attempted(reason)
         self.books.answered(usage.input_tokens, usage.output_tokens, cost)
-        await self._settle(intent, "committed" if reason is None else "attempt", facts)
-        exists = reason is None or reason == BOUGHT_TWICE
-        return Made(Outcome.COMMITTED if exists else Outcome.LEFT, self.store.low_on_space)
+        self.ledger.settle(answer.intent, "committed" if reason is None else "attempt", facts)
+        if reason == BOUGHT_TWICE:
+            return self._found(output.generation.record)
+        return Made(Outcome.COMMITTED if reason is None else Outcome.LEFT, self.low_on_space)
+
+    def _found(self, mine: Record) -> Made:
+        """Return that another run was first with a task that this run made too."""
+        with suppress(GenpoolError):  # it is there; what is wrong with it, if anything, the next look at it tells
+            return self._of_another(self.store.record(mine.stage, mine.gen_id))
+        return Made(Outcome.COMMITTED, self.low_on_space, others=True)
+
+    def _of_another(self, record: Record) -> Made:
+        return Made(Outcome.COMMITTED, self.low_on_space, others=True, origin=record.origin_cohort_id)
 
     async def _copy(self, stage: StagePlan, index: int) -> Made:
         """Pass the parent's text on."""
@@ -329,8 +310,8 @@ class TaskWriter:
         texts = {"parsed": text}
         fingerprints = self._fingerprints(stage, index, self.template(stage, index))
         record = self._record(stage, index, fingerprints, texts, MODE_COPY)
-        await _to_the_end(asyncio.to_thread(self.store.commit, Generation(record, texts)))
-        return Made(Outcome.COMMITTED, self.store.low_on_space)
+        attempt = await _to_the_end(self._keeper.send(Output(Generation(record, texts))))
+        return Made(Outcome.COMMITTED, self.low_on_space) if attempt is None else self._found(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +337,7 @@ class _Work:
         return self.entry.price.cost(len(self.prompt.as_text().encode()) + chat_template, limit)
 
 
-async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+async def _to_the_end(work: Awaitable[_T]) -> _T:
     """Await some work to its end, even when the run is given up meanwhile: what is being kept is kept whole.
 
     A cancellation that comes meanwhile is not passed on; the caller must look whether it is to go on.

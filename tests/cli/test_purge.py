@@ -152,12 +152,39 @@ def test_a_run_and_a_removal_refuse_each_other(genpool: Type, root: Path) -> Non
         assert (refused.code, "genpool purge c" in refused.err) == (1, True)
 
 
-def test_after_an_interrupted_removal_a_run_is_refused_and_the_next_command_finishes(genpool: Type, root: Path) -> None:
-    found = purge(genpool, "--yes")
+def interrupted(root: Path, found: dict[str, object]) -> str:
+    """Make a removal one that was interrupted before its first move; return what that is of."""
     record = root / "trash" / str(found["trash_id"]) / "trash.json"
     first = next(line for line in record.read_text().splitlines() if '"from"' in line).split('"')[3]
     rewrite(record, '"state": "done"', '"state": "planned"')
     (record.parent / first).rename(root / first)
+    return first
+
+
+def test_after_an_interrupted_removal_the_same_command_finishes_it_and_says_what_went(
+    genpool: Type, root: Path
+) -> None:
+    found = purge(genpool, "--yes")
+    first = interrupted(root, found)
+    again = purge(genpool, "--yes")
+    assert not (root / first).exists()
+    assert [again[key] for key in ("trash_id", "goes", "attempts", "cohort_folder")] == [
+        found[key] for key in ("trash_id", "goes", "attempts", "cohort_folder")
+    ]
+    assert "no cohort is named 'c'" in genpool("purge", "c", "--yes").err, "nothing is left to finish"
+    genpool("trash", "undo", str(found["trash_id"]))
+
+    rewrite(root / "templates/draft/plain.j2", "Write about", "Write on")
+    found = genpool("drift", "regenerate", "c", "--yes", "--json").json
+    interrupted(root, found)
+    said = genpool("drift", "regenerate", "c", "--yes").out
+    assert f"moved to the trash: {len(found['goes'])} generations" in said
+    assert found["trash_id"] in said
+    assert "nothing drifted" in genpool("drift", "regenerate", "c", "--yes").out
+
+
+def test_after_an_interrupted_removal_a_run_is_refused_and_the_next_command_finishes(genpool: Type, root: Path) -> None:
+    first = interrupted(root, purge(genpool, "--yes"))
     refused = genpool("run", "other", "-q")
     assert refused.code == 1
     assert "trash ls`" in refused.err

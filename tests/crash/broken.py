@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from genpool.durable import make_directory, write_directory
-from genpool.layout import METADATA
+from genpool.durable import make_directory, replace_file, write_directory
+from genpool.layout import METADATA, PoolLayout
 from genpool.ledger import Ledger
+from genpool.membership import read_membership
+from genpool.pool import Pool
 from genpool.store import DirectoryStore
+from genpool.trash import DONE, PLANNED, UNDONE, Trashed, find_trashed, read_trash, throw_away
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genpool.records import Record
-    from genpool.store import Generation
+    from genpool.store import Attempt, Generation, Output
 
 
 def _files(generation: Generation) -> dict[str, bytes]:
@@ -65,12 +69,11 @@ class AcknowledgesEarly(DirectoryStore):
 class Overwrites(DirectoryStore):
     """Replaces a generation that is there."""
 
-    def _commit(self, generation: Generation) -> bool:
-        staged = self._stage(generation.record.encode(), generation.texts)
-        target = self.layout.generation("draft", generation.gen_id)
+    def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
+        target = self.layout.generation("draft", output.generation.gen_id)
         shutil.rmtree(target)
         staged.rename(target)
-        return True
+        return None
 
 
 class DeletesWhatIsIncomplete(DirectoryStore):
@@ -83,7 +86,7 @@ class DeletesWhatIsIncomplete(DirectoryStore):
 class PublishesAttemptsInPieces(DirectoryStore):
     """Moves an attempt's files one by one."""
 
-    def _publish_attempt(self, record: Record, folder: Path) -> int:
+    def _publish_attempt(self, record: Record, folder: Path, places: set[Path]) -> int:
         place = self.layout.attempts("draft", record.gen_id)
         number = len(list(place.iterdir())) + 1 if place.exists() else 1
         make_directory(place / str(number))
@@ -95,13 +98,11 @@ class PublishesAttemptsInPieces(DirectoryStore):
 class AnnouncesIntentsUnwritten(Ledger):
     """Does not wait until an entry is in the file."""
 
-    async def _write(self, entry: Mapping[str, object]) -> None:
-        self._later = [*getattr(self, "_later", []), asyncio.create_task(super()._write(entry))]  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        await asyncio.gather(*self._later)
-        await super().close()
+    def _send(self, entry: Mapping[str, object]) -> asyncio.Future[None]:
+        super()._send(entry)  # type: ignore[arg-type]
+        said = asyncio.get_running_loop().create_future()
+        said.set_result(None)
+        return said
 
 
 def replace_in_place(path: Path, data: bytes) -> None:
@@ -114,3 +115,71 @@ def append_behind_a_torn_line(path: Path, data: bytes) -> None:
     """Append without a look at how the file ends."""
     with path.open("ab", buffering=0) as file:
         file.write(data)
+
+
+# --- removals -------------------------------------------------------------------------------------
+
+
+def _noted(root: Path, goes: Sequence[str], state: str) -> Trashed:
+    """Write the record of a removal."""
+    one = Trashed("trash-1", "purge", "c", "2026-01-01T00:00:00Z", tuple(goes), state)
+    replace_file(PoolLayout(root).trashed(one.trash_id), one.encode())
+    return one
+
+
+def _move(root: Path, old: str, new: str) -> None:
+    make_directory((root / new).parent)
+    (root / old).rename(root / new)
+
+
+def moves_before_it_records(root: Path, goes: Sequence[str]) -> None:
+    """Writes down what it moved when it has moved it."""
+    one = Trashed("trash-1", "purge", "c", "2026-01-01T00:00:00Z", tuple(goes))
+    for name in goes:
+        _move(root, name, one.target(name))
+    _noted(root, goes, DONE)
+
+
+def says_done_before_it_is(root: Path, goes: Sequence[str]) -> None:
+    """Writes one record, the last one, first."""
+    one = _noted(root, goes, DONE)
+    for name in goes:
+        _move(root, name, one.target(name))
+
+
+def copies_and_deletes(root: Path, goes: Sequence[str]) -> None:
+    """Moves file by file."""
+    one = _noted(root, goes, PLANNED)
+    for name in goes:
+        shutil.copytree(root / name, root / one.target(name))
+        shutil.rmtree(root / name)
+    _noted(root, goes, DONE)
+
+
+def takes_parents_first(root: Path, goes: Sequence[str]) -> None:
+    """Moves everything in an order in which generations are left without their parents."""
+    throw_away(PoolLayout(root), "purge", "c", [root / name for name in reversed(goes)])
+
+
+def asks_nobody(root: Path, _goes: Sequence[str]) -> None:
+    """Takes every member, whoever else reaches it."""
+    pool = Pool.open(root)
+    members = read_membership(pool.layout, pool.config.pipeline, "c")
+    throw_away(pool.layout, "purge", "c", [pool.layout.generation(one.stage, one.gen_id) for one in members])
+
+
+def finishes_after_it_says_so(root: Path) -> None:
+    """Finishes a removal that was interrupted, and notes that it is done before it goes on."""
+    for one in read_trash(PoolLayout(root)):
+        replace_file(PoolLayout(root).trashed(one.trash_id), replace(one, state=DONE).encode())
+        for name in one.moved:
+            if (root / name).exists():
+                _move(root, name, one.target(name))
+
+
+def undoes_after_it_says_so(root: Path, trash_id: str) -> None:
+    """Notes that a removal is undone before anything is moved back."""
+    one = find_trashed(PoolLayout(root), trash_id)
+    replace_file(PoolLayout(root).trashed(trash_id), replace(one, state=UNDONE).encode())
+    for name in reversed(one.moved):
+        _move(root, one.target(name), name)

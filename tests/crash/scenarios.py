@@ -282,9 +282,10 @@ class WritingTheLedger:
             for name in ("d_1", "d_2"):
                 intent = await ledger.intend("draft", name, "writer", 0.5)
                 ack(f"intent {name}")
-                await ledger.settle(intent, "committed", {})
-                ack(f"settled {name}")
+                ledger.settle(intent, "committed", {})
             await ledger.close()
+            for name in ("d_1", "d_2"):
+                ack(f"settled {name}")
 
         asyncio.run(write())
 

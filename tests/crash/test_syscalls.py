@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import broken, scenarios
+from tests.crash import broken, removals, scenarios
 from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
@@ -69,6 +69,11 @@ def _acknowledger(acks: Path) -> Callable[[str], None]:
     return ack
 
 
+def _named(scenario: Scenario) -> str:
+    steps = getattr(scenario, "steps", None)
+    return type(scenario).__name__ + (f" (killed before, after {steps} steps)" if steps else "")
+
+
 @pytest.fixture(autouse=True)
 def _tracing() -> None:
     need_tracing()
@@ -88,15 +93,22 @@ def _tracing() -> None:
         (scenarios.Adopting(), 150, 2),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
+        (removals.Purging(), 500, 13),
+        (removals.Regenerating(), 800, 19),
+        (removals.UndoingAPurge(), 140, 5),
+        *[(removals.FinishingAPurge(steps), 100, 7) for steps in (1, 3, 6)],
+        *[(removals.TakingBackAHalfPurge(steps), 100, 7) for steps in (1, 3, 6)],
+        *[(removals.FinishingAnUndo(steps), 100, 7) for steps in (1, 3, 6)],
+        (removals.PurgingAfterAHalfUndo(3), 500, 19),
     ],
-    ids=lambda one: type(one).__name__ if not isinstance(one, int) else "",
+    ids=lambda one: _named(one) if not isinstance(one, int) else "",
 )
 def test_killed_at_every_system_call_nothing_is_torn_and_nothing_acknowledged_is_lost(
     scenario: Scenario, least: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = sweep(scenario, 1 if full else short_step)
     with capsys.disabled():
-        print(f"\n  {type(scenario).__name__}: killed at {found.swept} of {found.calls} system calls", end="")
+        print(f"\n  {_named(scenario)}: killed at {found.swept} of {found.calls} system calls", end="")
     assert found.wrong == []
     assert found.calls >= least, "the sweep has shrunk"
     assert found.swept >= found.calls // (1 if full else short_step)
@@ -133,6 +145,13 @@ def test_every_point_is_one_system_call_and_a_kill_comes_before_it(tmp_path: Pat
         (scenarios.WritingTheLedger(broken.AnnouncesIntentsUnwritten), "lost"),
         (scenarios.ReplacingAFile(broken.replace_in_place), "torn"),
         (scenarios.AppendingLines(broken.append_behind_a_torn_line), "torn"),
+        (removals.Purging(broken.moves_before_it_records), "unrecorded"),
+        (removals.Purging(broken.says_done_before_it_is), "a run would start"),
+        (removals.Purging(broken.copies_and_deletes), "doubled"),
+        (removals.Purging(broken.takes_parents_first), "without its parent"),
+        (removals.Purging(broken.asks_nobody), "taken from others"),
+        (removals.FinishingAPurge(3, broken.finishes_after_it_says_so), "a run would start"),
+        (removals.UndoingAPurge(broken.undoes_after_it_says_so), "unrecorded"),
     ],
     ids=[
         "written into place",
@@ -144,6 +163,13 @@ def test_every_point_is_one_system_call_and_a_kill_comes_before_it(tmp_path: Pat
         "intent not written",
         "replaced in place",
         "torn line kept",
+        "moved, then recorded",
+        "said to be done, then moved",
+        "copied and deleted",
+        "parents first",
+        "others not asked",
+        "finished after it said so",
+        "undone after it said so",
     ],
 )
 def test_a_protocol_that_is_broken_is_caught(scenario: Scenario, symptom: str) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genpool.canonical import canonical_json, sha256
 
@@ -37,6 +40,29 @@ def test_numbers_are_written_as_ecmascript_does(number: float, written: bytes) -
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         canonical_json(value)  # type: ignore[arg-type]
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | texts
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(values)
+def test_what_the_standard_encoder_writes_is_what_rfc_8785_demands(value: object) -> None:
+    assert canonical_json(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", range(0, 0x11000, 0x1000))
+def test_every_character_is_written_as_rfc_8785_demands(first: int) -> None:
+    text = "".join(chr(first + at) for at in range(0x1000) if not 0xD800 <= first + at < 0xE000)
+    assert canonical_json(text) == rfc8785.dumps(text)
 
 
 def test_a_digest_is_sixty_four_hex_digits_in_lower_case() -> None:

@@ -77,7 +77,7 @@ def agrees(root: Path, salt: str = "", *, kept: bool = True) -> dict[str, Presen
 
 def same(catalog: Catalog, root: Path, stage: str, salt: str = "") -> Present:
     present, seen = catalog.present(Pool.open(root).config.pipeline[stage]), scan(root, stage, salt)
-    assert {gen_id: found[1] for gen_id, found in present.whole.items()} == seen.whole
+    assert {gen_id: present.origin(gen_id) for gen_id in present.whole} == seen.whole
     assert present.incomplete == seen.incomplete
     assert set(present.unusable) == seen.unusable
     assert all(present.unusable.values()), "every unusable one with what is wrong"
@@ -115,7 +115,7 @@ def test_it_is_what_was_written(root: Path) -> None:
     found = agrees(root)
     assert [len(found[name].whole) for name in CHOICES] == [6, 3, 2]
     assert found["draft"].legacy == {"old-1", "old-2"}
-    assert sorted(found["draft"].whole[name][1] or "" for name in found["draft"].whole) == sorted(
+    assert sorted(found["draft"].origin(name) or "" for name in found["draft"].whole) == sorted(
         ["first", "first", "second", "second", "old", ""]
     )
     families = {source: dict(slots) for (source, _), slots in found["draft"].families.items()}

@@ -76,7 +76,7 @@ def a_text(path: Path) -> None:
 
 def of_another_version(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("UPDATE gens SET source = 'row-0', origin = 'wrong', state = 0")
+        database.execute("UPDATE gens SET source = 'row-0', making = 1, state = 1")
         database.execute("PRAGMA user_version = 7")
 
 
@@ -130,7 +130,7 @@ def test_a_directory_in_its_place_is_left_alone_and_memory_does(root: Path) -> N
 def test_a_log_that_an_older_database_left_changes_nothing(root: Path) -> None:
     log = database_of(root).with_name("catalog.sqlite-wal")
     with closing(sqlite3.connect(database_of(root), isolation_level=None)) as database:
-        database.execute("UPDATE gens SET origin = 'wrong'")
+        database.execute("UPDATE gens SET state = 1")
         log_of_old = log.read_bytes()
     database_of(root).write_bytes(b"garbage" * 3000)
     log.write_bytes(log_of_old)
@@ -168,7 +168,7 @@ def test_one_that_another_holds_for_a_moment_is_waited_for(root: Path) -> None:
     write_legacy(root, "draft", "late", "row-0", "plain", "writer")
     with closing(sqlite3.connect(database_of(root), isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        other.execute("UPDATE gens SET origin = 'never committed'")
+        other.execute("UPDATE gens SET state = 1")
         release = threading.Timer(0.5, lambda: other.execute("ROLLBACK"))
         release.start()
         try:

@@ -682,7 +682,7 @@ def test_a_catalog_whose_index_is_not_that_of_its_rows_is_made_anew(root: Path) 
     path = look(root)
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA writable_schema = ON")
-        other = "CREATE INDEX gens_of_source ON gens (stage, origin)"
+        other = "CREATE INDEX gens_of_source ON gens (stage, choices)"
         database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'gens_of_source'", (other,))
     assert only(root).kind == "catalog"
     agree(root)
@@ -691,8 +691,8 @@ def test_a_catalog_whose_index_is_not_that_of_its_rows_is_made_anew(root: Path) 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE gens SET origin = 'other' WHERE stage = 'draft'",
-        "UPDATE gens SET template = NULL WHERE stage = 'essay'",
+        "UPDATE makings SET origin = 'other'",
+        "UPDATE gens SET below = NULL WHERE stage = 'essay'",
         "DELETE FROM gens WHERE stage = 'evaluation'",
         "INSERT INTO gens (stage, gen_id, state) VALUES ('draft', 'd_none', 0)",
     ],

@@ -16,7 +16,7 @@ from genpool.durable import (
     add_file,
     append_lines,
     make_directory,
-    publish_directory,
+    moved,
     rename_without_replacing,
     replace_file,
     set_aside,
@@ -88,14 +88,14 @@ def test_publishing_replaces_nothing(tmp_path: Path, occupied: str) -> None:
     else:
         write_directory(target, {"mine": b""} if occupied == "a full directory" else {})
     before = target.lstat().st_ino
-    assert publish_directory(staged, target) is False
+    assert moved(staged, target) is False
     assert target.lstat().st_ino == before
     assert (staged / "a").read_bytes() == b"1"
 
 
 def test_publishing_moves_the_whole_directory(tmp_path: Path) -> None:
     write_directory(tmp_path / "staged", {"a": b"1", "b": b""})
-    assert publish_directory(tmp_path / "staged", tmp_path / "target") is True
+    assert moved(tmp_path / "staged", tmp_path / "target") is True
     assert not (tmp_path / "staged").exists()
     assert {path.name: path.read_bytes() for path in (tmp_path / "target").iterdir()} == {"a": b"1", "b": b""}
 

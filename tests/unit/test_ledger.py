@@ -28,7 +28,7 @@ def test_an_intent_is_on_disk_when_it_returns_and_its_settlement_behind_it(tmp_p
         ledger = Ledger(tmp_path / "ledger", "run-1", "cohort-1")
         intent = await ledger.intend("draft", "d_1", "writer", 0.5)
         assert [line.get("intent") for line in lines(ledger)] == [None, 1]
-        await ledger.settle(intent, "committed", {"cost": 0.25})
+        ledger.settle(intent, "committed", {"cost": 0.25})
         await ledger.close()
         head, meant, settled = lines(ledger)
         assert (head["format"], head["run_id"], head["cohort_id"]) == ("genpool.ledger/1", "run-1", "cohort-1")
@@ -111,7 +111,7 @@ def test_an_intent_that_did_not_fit_on_the_disk_swallows_no_later_one(disk: Path
             await ledger.intend("draft", "d_2" + "x" * 5000, "writer", None)
         os.truncate(disk / "filler", 1)
         third = await ledger.intend("draft", "d_3", "writer", None)
-        await ledger.settle(third, "committed", {})
+        ledger.settle(third, "committed", {})
         await ledger.close()
         assert [entry.get("gen_id") for entry in read_ledger(ledger.path)] == [None, "d_1", "d_3", "d_3"]
 

@@ -190,7 +190,7 @@ def test_a_call_that_fails_fails_its_task_alone(pool: Pool) -> None:
 
     def sometimes(request: Request) -> str:
         if request.seed == first:
-            raise CallFailed("connection refused", transient=True, sent=False)
+            raise CallFailed("bad request", transient=False, sent=False)
         return "A text."
 
     report = pool.run("c", models=models(writer=ScriptedModel(sometimes)))
@@ -201,8 +201,67 @@ def test_a_call_that_fails_fails_its_task_alone(pool: Pool) -> None:
     assert pool.run("c", models=models()).complete
 
 
+def test_what_fails_for_a_moment_is_tried_again_and_every_try_is_in_the_ledger(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted, tries: 3}"})
+    write_spec(pool.root)
+    failures = [CallFailed("429", transient=True, sent=False), CallFailed("reset", transient=True, sent=True)]
+
+    def at_last(_: Request) -> str:
+        if failures:
+            raise failures.pop(0)
+        return "A text."
+
+    report = pool.run("c", models=models(writer=ScriptedModel(at_last)))
+    assert (report.complete, report.calls, report.failures, report.attempts) == (True, 3, [], {})
+    assert [entry["outcome"] for entry in ledger_entries(pool.root) if "settled" in entry] == [
+        "failed",
+        "unknown",
+        "committed",
+    ]
+
+
+def test_after_its_last_try_a_task_fails(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted, tries: 2}"})
+    write_spec(pool.root)
+
+    def never(_: Request) -> str:
+        raise CallFailed("429", transient=True, sent=False)
+
+    report = pool.run("c", models=models(writer=ScriptedModel(never)))
+    assert (report.calls, [one.kind for one in report.failures]) == (2, ["call-failed"])
+
+
+def test_a_wait_for_the_next_try_ends_with_the_run(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted}"})
+    write_spec(pool.root)
+    called = asyncio.Event()
+
+    def in_an_hour(_: Request) -> str:
+        called.set()
+        raise CallFailed("429", transient=True, sent=False, retry_after=3600)
+
+    async def stop_after_the_first(runner: Runner) -> None:
+        await called.wait()
+        runner.drain()
+
+    report = steered(pool, models(writer=ScriptedModel(in_an_hour)), stop_after_the_first)
+    assert (report.interrupted, report.calls, report.failures, report.stages["draft"].left) == (True, 1, [], 1)
+
+
+def test_a_model_whose_tasks_fail_one_after_the_other_is_not_asked_for_the_rest(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=40, models={"writer": "{client: scripted, concurrency: 1, tries: 1}"})
+    write_spec(pool.root)
+
+    def never(_: Request) -> str:
+        raise CallFailed("500", transient=True, sent=True)
+
+    report = pool.run("c", models=models(writer=ScriptedModel(never)))
+    assert (report.calls, report.stages["draft"].failed, report.stages["draft"].left) == (16, 16, 24)
+    assert report.failures[-1].kind == "model-unavailable"
+
+
 def test_a_call_beyond_its_deadline_is_given_up_and_nobody_knows_what_became_of_it(tmp_path: Path) -> None:
-    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted, timeout: 0.1}"})
+    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted, timeout: 0.1, tries: 1}"})
     write_spec(pool.root)
     report = pool.run("c", models=models(writer=ScriptedModel(seconds=30)))
     assert [one.kind for one in report.failures] == ["call-failed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -248,19 +249,16 @@ def test_the_intent_is_on_disk_before_the_call_is_sent_and_the_settlement_only_a
 def test_output_that_another_run_was_first_with_is_kept_as_bought_twice(pool: Pool) -> None:
     write_spec(pool.root)
 
+    other = make_pool(pool.root.with_name("other"), rows=1)  # a writer that asks nobody for a claim
+    write_spec(other.root)
+    other.run("c", models=models(writer=ScriptedModel(["the other's"])))
+
     def somebody_is_quicker(_: Request) -> str:
-        other = make_pool(pool.root, rows=1)
-        other.run("c", models=models(writer=ScriptedModel(["the other's"])))
+        shutil.copytree(other.root / "gens", pool.root / "gens", dirs_exist_ok=True)
         return "mine"
 
-    class InAThread(ScriptedModel):
-        async def complete(self, request: Request) -> Completion:
-            import asyncio
-
-            return answer(await asyncio.to_thread(somebody_is_quicker, request))
-
-    report = pool.run("c", models=models(writer=InAThread()))
-    assert report.complete
+    report = pool.run("c", models=models(writer=ScriptedModel(somebody_is_quicker)))
+    assert (report.complete, report.made, report.stages["draft"].reused) == (True, 0, 1)
     assert report.attempts == {"bought_twice": 1}
     ((_, made),) = generations(pool.root)
     assert (pool.root / "gens" / "draft" / made / "parsed.txt").read_text() == "the other's"

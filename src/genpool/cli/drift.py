@@ -92,7 +92,7 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
     if as_json:
         print_json({**removal_document(removal, trashed), "drift": [document(one) for one in drift]})
         return
-    if not drift:
+    if not drift and trashed is None:
         print("nothing drifted" if chosen is None else "nothing of that drifted")
         return
     for one in drift:

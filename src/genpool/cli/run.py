@@ -32,6 +32,7 @@ INCOMPLETE = 3
 @click.option(
     "--only", metavar="FILE", help="Make only the tasks of FILE (lines of `missing`), and what they start from."
 )
+@click.option("--any-file-system", is_flag=True, help="Go on where locks may not keep two runs apart: a network disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing before.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @click.pass_obj

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from genpool.records import Record
     from genpool.stages import Pipeline
 
-_COMPARED: Final = (
-    *"source choices replicate legacy origin created mode inputs parsed".split(),
-    *"input_tokens output_tokens template model".split(),
-)
+_COMPARED: Final = "source choices replicate legacy created inputs below input_tokens output_tokens".split()
 _OF_ONE: Final = (
-    "SELECT g.stamp, g.state, g.source, g.choices, g.replicate, g.legacy, g.origin, g.created, g.mode, g.inputs, "
-    "g.parsed, g.input_tokens, g.output_tokens, t.digest, m.digest FROM gens g "
-    "LEFT JOIN digests t ON t.id = g.template LEFT JOIN digests m ON m.id = g.model WHERE g.stage = ? AND g.gen_id = ?"
+    f"SELECT g.stamp, g.state, h.origin, h.mode, t.digest, m.digest, {', '.join(f'g.{name}' for name in _COMPARED)} "  # noqa: S608
+    "FROM gens g LEFT JOIN makings h ON h.id = g.making LEFT JOIN digests t ON t.id = h.template "
+    "LEFT JOIN digests m ON m.id = h.model WHERE g.stage = ? AND g.gen_id = ?"
 )
 
 
@@ -102,7 +99,9 @@ class CatalogFile:
             same = row is None and record is None
         else:
             right = row_of(record, self._salt)
-            same = tuple(row[2:]) == tuple(right.get(name) for name in _COMPARED)
+            prints = record.fingerprints
+            made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
+            same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
         if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
             self.differing.append((stage, gen_id))
 

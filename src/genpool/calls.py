@@ -1,0 +1,164 @@
+"""One answer from a model: admitted, intended, sent, and tried again where it failed for a moment.
+
+A *try* is one request. Each has an intent of its own, on disk before it is sent, and each that failed is settled
+before the next one begins: `failed` where nothing can have been bought, `unknown` where nobody can tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from genpool.errors import CallFailed, GenpoolError
+from genpool.llm.limits import RateLimit
+from genpool.llm.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from genpool.config import ModelEntry
+    from genpool.ledger import Intent, Ledger
+    from genpool.llm.client import Completion, ModelClient, Request
+
+_GLANCE: Final = 0.2  # seconds between two looks whether the run is being stopped
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a call is for."""
+
+    stage: str
+    gen_id: str
+    entry: ModelEntry
+    request: Request
+    worst_price: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call came to."""
+
+    completion: Completion
+    intent: Intent
+    """Still to be settled."""
+    seconds: float
+    """How long the last try took."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether a run is being stopped."""
+
+    requested: bool = False
+    """Nothing new is to be begun."""
+
+
+class Stopped(Exception):
+    """The run is being stopped, and nothing was sent that has not been settled."""
+
+
+@dataclass(slots=True)
+class _Gate:
+    """What holds for all calls to one model."""
+
+    policy: RetryPolicy
+    limit: RateLimit | None
+
+
+@dataclass(slots=True)
+class Caller:
+    """Asks the models of one run.
+
+    Args:
+        ledger: The run's ledger.
+        called: Told of every request that is sent.
+        stop: Whether the run is being stopped: then no further try is begun.
+    """
+
+    ledger: Ledger
+    called: Callable[[], None]
+    stop: Stop
+    _gates: dict[str, _Gate] = field(default_factory=dict)
+
+    async def ask(self, client: ModelClient, errand: Errand) -> Answer:
+        """Return a model's answer, whatever it is worth; its intent is not settled yet.
+
+        Raises:
+            Stopped: The run is being stopped.
+            CallFailed: The last try failed, or one that is not to be repeated.
+            ModelUnavailable: The model cannot be asked at all.
+            StorageFailed: The intent could not be written.
+        """
+        gate = self._gate(errand.entry)
+        began, tries = time.monotonic(), 0
+        while True:
+            if gate.limit is not None:
+                await self._unless_stopped(gate.limit.admit())
+            if self.stop.requested:
+                raise Stopped
+            try:
+                return await self._try(client, errand)
+            except CallFailed as error:
+                tries += 1
+                seconds = gate.policy.wait(error, tries, time.monotonic() - began, random.random)
+                if seconds is None:
+                    raise
+                if gate.limit is not None and error.retry_after:
+                    gate.limit.hold(min(error.retry_after, gate.policy.longest_asked))
+            await self._unless_stopped(asyncio.sleep(seconds))
+
+    def _gate(self, entry: ModelEntry) -> _Gate:
+        if entry.model_id not in self._gates:
+            per_minute = entry.requests_per_minute
+            limit = None if per_minute is None else RateLimit(per_minute)
+            self._gates[entry.model_id] = _Gate(RetryPolicy(tries=entry.tries), limit)
+        return self._gates[entry.model_id]
+
+    async def _unless_stopped(self, waiting: Awaitable[_T]) -> _T:
+        """Wait for something, but no longer than until the run is being stopped."""
+        task = asyncio.ensure_future(waiting)
+        try:
+            while not task.done():
+                if self.stop.requested:
+                    raise Stopped
+                await asyncio.wait([task], timeout=_GLANCE)
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _try(self, client: ModelClient, errand: Errand) -> Answer:
+        intent = await self.ledger.intend(errand.stage, errand.gen_id, errand.entry.model_id, errand.worst_price)
+        self.called()
+        started = time.monotonic()
+        completion = await self._sent(client.complete(errand.request), errand.entry, intent)
+        return Answer(completion, intent, time.monotonic() - started)
+
+    async def _sent(self, call: Awaitable[Completion], entry: ModelEntry, intent: Intent) -> Completion:
+        """Await a call within its deadline; a failure is settled before it is raised."""
+        try:
+            async with asyncio.timeout(entry.timeout):
+                return await call
+        except TimeoutError:
+            self.ledger.settle(intent, "unknown", {"reason": "deadline"})
+            late = f"{entry.model_id}: no answer within {entry.timeout:g} s"
+            raise CallFailed(late, transient=True, sent=True) from None
+        except CallFailed as error:
+            self.ledger.settle(intent, "unknown" if error.sent else "failed", {"reason": error.message})
+            raise
+        except GenpoolError as error:
+            self.ledger.settle(intent, "failed", {"reason": error.message})
+            raise
+        except asyncio.CancelledError:
+            self.ledger.settle(intent, "unknown", {"reason": "given up"})
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # the client gave up, not we
+                raise CallFailed(f"{entry.model_id}: the client gave the call up", transient=True, sent=True) from None
+            raise
+        except Exception as error:
+            self.ledger.settle(intent, "unknown", {"reason": f"{type(error).__name__}: {error}"})
+            raise
