@@ -85,7 +85,7 @@ def write_right(
     record = {"format": "genpool.generation/1", "id_scheme": "genpool/1", "gen_id": gen_id, "stage": stage, **fields}
     record |= {"origin_cohort_id": origin, "created_at": "2025-01-01T00:00:00+00:00", "mode": "llm", **keys}
     sealed = {**record, "self": digest(canonical(record))}
-    write_folder(root / "gens" / stage / gen_id, json.dumps(sealed, sort_keys=True).encode(), text)
+    write_folder(root / "gens" / stage / gen_id, f"{json.dumps(sealed, sort_keys=True)}\n".encode(), text)
     return gen_id
 
 

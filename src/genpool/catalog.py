@@ -187,6 +187,17 @@ class Catalog:
                 self._remove()
         return self._open_in_memory()
 
+    def rebuild(self) -> None:
+        """Make the index anew from the files.
+
+        Raises:
+            StorageFailed: A stage's folder cannot be listed.
+        """
+        self.close()
+        self._remove()
+        for stage in self._pipeline:
+            self.present(stage)
+
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
         self._database = self._prepared(":memory:")
@@ -203,7 +214,7 @@ class Catalog:
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            stamp = self._stamp()
+            stamp = stamp_of(self._pipeline, self._store.salt)
             with _transaction(database):
                 if database.execute("PRAGMA user_version").fetchone()[0] != stamp:
                     for table in ("stages", "digests", "makings", "gens"):
@@ -215,13 +226,6 @@ class Catalog:
             database.close()
             raise
         return database
-
-    def _stamp(self) -> int:
-        """Return what the index depends on besides the files: its own version, the pipeline, the salt."""
-        from zlib import crc32
-
-        stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in self._pipeline]
-        return crc32(canonical_json([_VERSION, stages, self._store.salt])) >> 1
 
     # -- keeping up --------------------------------------------------------------------------------
 
@@ -275,7 +279,7 @@ class Catalog:
         except OSError as error:
             raise StorageFailed(f"cannot look at {folder}: {error.strerror}") from error
         known = database.execute("SELECT changed, looked FROM stages WHERE stage = ?", (stage.name,)).fetchone()
-        trusted = known is not None and known[0] == changed and known[1] - changed > _DISTRUST
+        trusted = is_trusted(changed, known)
         looked = time.time_ns()
         query = "SELECT gen_id, stamp FROM gens WHERE stage = ?"
         again = [row[0] for row in database.execute(f"{query} AND state > 0", (stage.name,))]
@@ -332,32 +336,8 @@ class Catalog:
                 raise  # it says nothing about the generation: its slot must not go to another
             _put(database, **facts, state=Condition.UNUSABLE, problem=error.message)
             return
-        _put(database, **{**self._row(database, record), **facts})
-
-    def _row(self, database: sqlite3.Connection, record: Record) -> dict[str, object]:
-        """Return the index's row of a record."""
-        stage, values = record.stage, record.signature.values
-        replicate = record.signature.replicate
-        legacy = record.is_legacy and (
-            replicate == NO_REPLICATE or right_id(record.signature, self._store.salt) != record.gen_id
-        )
-        usage = (record.call or {}).get("usage")
-        tokens = usage if isinstance(usage, dict) else {}
-        parsed = _bytes_of(record.fingerprints.get("parsed"))
-        return {
-            **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
-            "stage": stage.name,
-            "gen_id": record.gen_id,
-            "state": Condition.WHOLE,
-            "source": record.signature.source,
-            "choices": choices_key(values[1:-1]),
-            "replicate": replicate or None,
-            "legacy": int(legacy),
-            "making": self._making(database, record),
-            "created": seconds_of(record.created_at),
-            "inputs": _bytes_of(record.fingerprints.get("inputs")),
-            "below": None if parsed is None else hashed(parent_bytes(parsed.hex())),
-        }
+        row = row_of(record, self._store.salt)
+        _put(database, **row, making=self._making(database, record), stamp=facts["stamp"])
 
     def _making(self, database: sqlite3.Connection, record: Record) -> int:
         """Return the number of how a generation was made."""
@@ -449,6 +429,47 @@ class Catalog:
         self.present(stage)
         query = "SELECT gen_id FROM gens WHERE stage = ? AND source = ? AND state = 0 ORDER BY gen_id"
         return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
+
+
+def stamp_of(pipeline: Pipeline, salt: str) -> int:
+    """Return what an index depends on besides the files: its own version, the pipeline, the salt."""
+    from zlib import crc32
+
+    stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in pipeline]
+    return crc32(canonical_json([_VERSION, stages, salt])) >> 1
+
+
+def row_of(record: Record, salt: str) -> dict[str, object]:
+    """Return what the index holds of a record, but for how it was made (`making`)."""
+    stage, values = record.stage, record.signature.values
+    replicate = record.signature.replicate
+    legacy = record.is_legacy and (replicate == NO_REPLICATE or right_id(record.signature, salt) != record.gen_id)
+    usage = (record.call or {}).get("usage")
+    tokens = usage if isinstance(usage, dict) else {}
+    parsed = _bytes_of(record.fingerprints.get("parsed"))
+    return {
+        **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
+        "stage": stage.name,
+        "gen_id": record.gen_id,
+        "state": Condition.WHOLE,
+        "source": record.signature.source,
+        "choices": choices_key(values[1:-1]),
+        "replicate": replicate or None,
+        "legacy": int(legacy),
+        "created": seconds_of(record.created_at),
+        "inputs": _bytes_of(record.fingerprints.get("inputs")),
+        "below": None if parsed is None else hashed(parent_bytes(parsed.hex())),
+    }
+
+
+def is_trusted(changed: int, snapshot: tuple[int, int] | None) -> bool:
+    """Return whether what was noted of a stage's folder holds: nothing was added, removed or renamed since.
+
+    Args:
+        changed: The folder's change time now, in nanoseconds.
+        snapshot: Its change time then, and when it was looked at; None where it never was.
+    """
+    return snapshot is not None and snapshot[0] == changed and snapshot[1] - changed > _DISTRUST
 
 
 def _is_count(value: object) -> bool:

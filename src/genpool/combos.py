@@ -206,11 +206,16 @@ def read_combo_book(layout: PoolLayout) -> ComboBook:
     recorded = []
     for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
         if line.strip():
-            recorded.append(_combo_of(line, f"{layout.combos}:{number}"))
+            recorded.append(combo_of_line(line, f"{layout.combos}:{number}"))
     return ComboBook(recorded)
 
 
-def _combo_of(line: bytes, where: str) -> Combo:
+def combo_of_line(line: bytes, where: str) -> Combo:
+    """Return the combo that a line of combos.jsonl records.
+
+    Raises:
+        CorruptFile: The line is not a combo.
+    """
     try:
         value = orjson.loads(line)
         name = value["combo_id"]

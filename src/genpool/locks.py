@@ -7,6 +7,7 @@ that a refusal can name it; a note whose lock is gone means nothing.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -94,13 +95,23 @@ def file_lock(layout: PoolLayout, name: str, what: str, seconds: float = 10.0) -
 def is_held(path: Path) -> bool:
     """Return whether some process holds the lock on a file; a file that is not there is not held."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = _open_to_ask(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _try(descriptor, exclusive=True)
     finally:
         _let_go(descriptor)
+
+
+def _open_to_ask(path: Path) -> int:
+    """Open a lock file to ask for its lock; for reading, where it cannot be written."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)  # some file systems lock only what is open for writing
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.EACCES}:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager

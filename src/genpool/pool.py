@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from genpool.catalog import Catalog, Present, as_configured
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, read_config
+from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
 from genpool.errors import Drifted, NotAPool
@@ -342,6 +343,32 @@ class Pool:
         self.layout.trashed(trash_id)  # a name that cannot be one is refused before anything is locked or settled
         with self._removing(f"genpool trash undo {trash_id}", but=trash_id):
             return undo(self.layout, trash_id)
+
+    # -- health ------------------------------------------------------------------------------------
+
+    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
+
+        Args:
+            progress: Told what is being read, and how many directories of it were.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress)
+
+    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        """Examine the pool, and mend what can be without losing anything.
+
+        Args:
+            progress: As of `examine`.
+
+        Returns:
+            What was found; what was mended says so.
+
+        Raises:
+            PoolBusy: Somebody else uses the pool.
+            StorageFailed: The file system refused.
+        """
+        with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
 
     # -- running -----------------------------------------------------------------------------------
 

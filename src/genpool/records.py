@@ -7,8 +7,9 @@ they are. Unknown keys are kept and ignored.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -210,7 +211,10 @@ class Record:
 def encode_sealed(value: dict[str, Json]) -> bytes:
     """Return a record's bytes, keys sorted, with the digest of the rest under `self`."""
     sealed = {**value, "self": sha256(canonical_json(value))}
-    return orjson.dumps(sealed, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(sealed, option=_WRITTEN)
+
+
+_WRITTEN: Final = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def decode_object(data: bytes, where: str) -> dict[str, Json]:
@@ -253,7 +257,50 @@ def decode_record(data: bytes, stage: Stage, name: str, salt: str, where: str) -
         except InvalidSignature as error:
             raise InvalidSignature(f"{where}: {error.message}", hint=error.hint) from None
         return _record_of(value, signature, name, legacy=True)
-    _check_format(value, where)
+    return _sealed_record(value, stage, name, salt, where, FORMAT)
+
+
+def decode_attempt(data: bytes, stage: Stage, name: str, salt: str, where: str) -> tuple[Record, Reason | None]:
+    """Return the record of an attempt and its reason, its identity checked as that of a generation is.
+
+    What stands among the attempts may be a generation's record as well, or a legacy one, without a reason: a directory
+    that was left incomplete moves there when its slot is filled. For arguments and errors see `decode_record`.
+    """
+    value = decode_object(data, where)
+    if str(value.get("format")).partition("/")[0] != ATTEMPT_FORMAT.partition("/")[0]:
+        return decode_record(data, stage, name, salt, where), None
+    record = _sealed_record(value, stage, name, salt, where, ATTEMPT_FORMAT)
+    reason = value.get("reason")
+    if not isinstance(reason, dict):
+        raise CorruptGeneration(f"{where}: an attempt has a reason", hint=_DAMAGED)
+    return record, Reason(str(reason.get("kind")), str(reason.get("message")))
+
+
+def is_as_written(data: bytes) -> bool:
+    """Return whether the bytes of a readable record are those that a writer of JSON makes of what it says.
+
+    A damaged byte need not change the meaning: the last newline is gone, an escape has another letter. So the record is
+    written once more: as genpool does, or in one of the layouts of Python's `json`, with sorted keys and a newline.
+    """
+    if orjson.dumps(orjson.loads(data), option=_WRITTEN) == data:
+        return True
+    value = json.loads(data)
+    return any(
+        data == f"{json.dumps(value, sort_keys=True, ensure_ascii=ascii_only, **layout)}\n".encode()
+        for layout in _LAYOUTS
+        for ascii_only in (True, False)
+    )
+
+
+_LAYOUTS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"separators": (",", ":")},
+    *({"indent": width} for width in (1, 2, 4)),
+)
+
+
+def _sealed_record(value: dict[str, Json], stage: Stage, name: str, salt: str, where: str, expected: str) -> Record:
+    _check_format(value, where, expected)
     _check_seal(value, where)
     try:
         signature = Signature.of(stage, {key: value[key] for key in stage.fields if key in value})
@@ -291,14 +338,14 @@ def stated_replicate(value: Json) -> int | None:
     return value
 
 
-def _check_format(value: Mapping[str, Json], where: str) -> None:
-    known = FORMAT.partition("/")
-    name, _, version = str(value.get("format", FORMAT)).partition("/")
+def _check_format(value: Mapping[str, Json], where: str, expected: str) -> None:
+    known = expected.partition("/")
+    name, _, version = str(value.get("format", expected)).partition("/")
     scheme = value.get("id_scheme", SCHEME)
     if name == known[0] and is_version(version) and int(version) > int(known[2]):
-        raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({FORMAT})")
+        raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({expected})")
     if name != known[0] or not is_version(version):
-        raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {FORMAT}", hint=_DAMAGED)
+        raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {expected}", hint=_DAMAGED)
     if scheme != SCHEME:
         raise UnsupportedFormat(f"{where}: id scheme {scheme!r} is not known to this genpool ({SCHEME})")
 

@@ -103,16 +103,28 @@ def read_slots(layout: PoolLayout) -> dict[str, dict[str, int]]:
     whole, _, _ = text.rpartition("\n")  # a last line without its end was torn by a crash
     found: dict[str, dict[str, int]] = {}
     for number, line in enumerate(whole.split("\n") if whole else (), start=1):
-        row = _cells(line)
-        if number == 1 and tuple(row[:3]) != HEADER[:3]:
-            raise CorruptFile(f"{layout.legacy}:1: the header must be {','.join(HEADER)}")
-        if number == 1 or not row:
-            continue
-        slot = _slot(row[2]) if len(row) > 2 else None
-        if slot is None or reference_problem(row[1]):
-            raise CorruptFile(f"{layout.legacy}:{number}: not an assignment of a slot: {line!r}")
-        found.setdefault(row[0], {}).setdefault(row[1], slot)
+        if number == 1:
+            if not is_header(line):
+                raise CorruptFile(f"{layout.legacy}:1: the header must be {','.join(HEADER)}")
+        elif _cells(line):
+            assigned = assignment_of(line)
+            if assigned is None:
+                raise CorruptFile(f"{layout.legacy}:{number}: not an assignment of a slot: {line!r}")
+            stage, gen_id, slot = assigned
+            found.setdefault(stage, {}).setdefault(gen_id, slot)
     return found
+
+
+def is_header(line: str) -> bool:
+    """Return whether a line is the header of legacy.csv."""
+    return tuple(_cells(line)[:3]) == HEADER[:3]
+
+
+def assignment_of(line: str) -> tuple[str, str, int] | None:
+    """Return stage, gen id and slot that a line of legacy.csv assigns, or None where it is no assignment."""
+    row = _cells(line)
+    slot = _slot(row[2]) if len(row) > 2 else None
+    return None if slot is None or reference_problem(row[1]) else (row[0], row[1], slot)
 
 
 def has_lines(layout: PoolLayout) -> bool:

@@ -113,7 +113,7 @@ def read_trash(layout: PoolLayout) -> list[Trashed]:
     with storage_errors(f"cannot list {layout.trash}"):
         names = sorted(os.listdir(layout.trash)) if layout.trash.is_dir() else []  # noqa: PTH208 - names will do
     # a folder without a record is what a crash left before anything was moved
-    found = [_read(layout, name) for name in names if is_there(layout.trash / name / "trash.json")]
+    found = [read_trashed(layout, name) for name in names if is_there(layout.trash / name / "trash.json")]
     return sorted(found, key=lambda one: (one.when, one.trash_id))
 
 
@@ -149,7 +149,13 @@ def _named(one: Trashed) -> str:
     return f"{'the undo of ' if one.state == UNDOING else ''}`genpool {one.verb} {one.cohort}` ({one.trash_id})"
 
 
-def _read(layout: PoolLayout, trash_id: str) -> Trashed:
+def read_trashed(layout: PoolLayout, trash_id: str) -> Trashed:
+    """Read the record of one removal.
+
+    Raises:
+        CorruptFile: It cannot be read.
+        UnsupportedFormat: A newer genpool wrote it.
+    """
     path = layout.trashed(trash_id)
     try:
         with storage_errors("cannot read the trash"):

@@ -36,6 +36,7 @@ VERBS: Final = {
     "show": "Show one generation: its texts and what led to them.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
+    "doctor": "Check the whole pool, and mend what is safe.",
     "models": "List models, and fetch the weights of embedded ones.",
 }
 """Every verb and its first line of help, in the order in which a newcomer needs them."""

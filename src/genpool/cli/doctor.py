@@ -1,0 +1,131 @@
+"""`genpool doctor`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from genpool.doctor import Examination, Finding
+
+_SHOWN: Final = 20
+"""How many findings of a kind are printed; `--json` has them all."""
+_SECONDS: Final = 0.2
+_WORDS: Final = {
+    "generations": "generation",
+    "attempts": "attempt",
+    "texts": "text",
+    "sources": "source",
+    "combos": "combo",
+    "cohorts": "cohort",
+    "members": "member",
+    "ledgers": "ledger",
+    "removals": "removal",
+}
+
+
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Mend what is safe: leftovers, torn last lines, the catalog.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def command(root: str | None, *, fix: bool, as_json: bool) -> int:
+    """Check the whole pool, and mend what is safe.
+
+    Reads every file: identity, digests and references of every generation and attempt, sources, ledgers, memberships,
+    the trash, leftovers of dead processes, links, the catalog. Says what is wrong, where, and what to do next. Without
+    --fix nothing is written and no lock is taken; with it the pool must not be in use.
+
+    Exit code 1: something is wrong and was not mended. Notes alone end with 0.
+    """
+    from genpool.cli.output import print_json
+    from genpool.pool import Pool
+
+    pool = Pool.find(root)
+    with _watched(quiet=as_json) as progress:
+        found = pool.mend(progress) if fix else pool.examine(progress)
+    if as_json:
+        print_json(_document(found))
+    else:
+        _print(found)
+    return int(not found.is_healthy)
+
+
+@contextmanager
+def _watched(*, quiet: bool) -> Iterator[Callable[[str, int], None] | None]:
+    """Yield what shows how far an examination is: one line on a terminal, gone when it ends; nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from genpool.cli.output import console
+
+    with console(stderr=True).status("reading the pool") as status:
+        last = time.monotonic()
+
+        def show(reading: str, count: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > _SECONDS:
+                last = time.monotonic()
+                status.update(f"reading {reading}/: {count:,} directories")
+
+        yield show
+
+
+def _document(found: Examination) -> dict[str, Any]:
+    return {
+        "format": "genpool.doctor/1",
+        "healthy": found.is_healthy,
+        "checked": dict(found.checked),
+        "problems": len(found.problems),
+        "mended": sum(one.mended for one in found.findings),
+        "findings": [one.as_json() for one in found.findings],
+    }
+
+
+def _print(found: Examination) -> None:
+    """Print what is wrong, then what is worth knowing, then one line that sums up."""
+    shown: Counter[tuple[str, bool]] = Counter()
+    for one in found.findings:
+        shown[one.kind, one.is_note] += 1
+        if shown[one.kind, one.is_note] <= _SHOWN:
+            _print_finding(one)
+    for (kind, _), count in shown.items():
+        if count > _SHOWN:
+            print(f"{count - _SHOWN:,} more of the kind {kind}; --json lists them")
+    print(_summary(found))
+
+
+def _print_finding(one: Finding) -> None:
+    from genpool.cli.arguments import for_this_pool
+    from genpool.cli.output import one_line
+
+    label = "note" if one.is_note else "mended" if one.mended else "problem"
+    print(f"{label}: {one_line(one.place)}: {one_line(one.what)} [{one.kind}]")
+    todo = for_this_pool(one.todo, click.get_current_context().obj)
+    if todo and not one.mended:
+        print(f"  next: {one_line(todo)}")
+
+
+def _summary(found: Examination) -> str:
+    mended = sum(one.mended for one in found.findings)
+    left, fixable = len(found.problems), sum(one.fix is not None for one in found.problems)
+    said = []
+    if mended:
+        said.append(f"{mended:,} mended")
+    if left:
+        said.append(f"{left:,} {'problem' if left == 1 else 'problems'}")
+    if fixable:
+        said.append(f"{fixable:,} of them for `--fix`")
+    return f"{', '.join(said) or 'healthy'}: read {_counts(found.checked)}"
+
+
+def _counts(checked: Mapping[str, int]) -> str:
+    from genpool.cli.output import many
+
+    return ", ".join(many(count, _WORDS[name]) for name, count in checked.items() if count) or "an empty pool"

@@ -1,0 +1,138 @@
+"""The catalog's file, looked at from outside: is it sound, and does it say what the files say?
+
+It is opened for reading only and compared with records that were read from the files. What the next look at the
+catalog would read anew anyway (`catalog.Catalog`) is not held against it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from genpool.catalog import Condition, is_trusted, row_of, stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genpool.layout import PoolLayout
+    from genpool.records import Record
+    from genpool.stages import Pipeline
+
+_COMPARED: Final = "source choices replicate legacy created inputs below input_tokens output_tokens".split()
+_OF_ONE: Final = (
+    f"SELECT g.stamp, g.state, h.origin, h.mode, t.digest, m.digest, {', '.join(f'g.{name}' for name in _COMPARED)} "  # noqa: S608
+    "FROM gens g LEFT JOIN makings h ON h.id = g.making LEFT JOIN digests t ON t.id = h.template "
+    "LEFT JOIN digests m ON m.id = h.model WHERE g.stage = ? AND g.gen_id = ?"
+)
+
+
+class CatalogFile:
+    """The catalog as it is on disk.
+
+    Args:
+        layout: The pool's paths.
+        pipeline: The pool's stages.
+        salt: The pool's salt.
+    """
+
+    def __init__(self, layout: PoolLayout, pipeline: Pipeline, salt: str) -> None:
+        self._layout = layout
+        self._salt = salt
+        self.defect: str | None = None
+        """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
+        self.differing: list[tuple[str, str]] = []
+        """Stage and id of what it says otherwise than the files."""
+        self._database = self._sound(stamp_of(pipeline, salt))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _sound(self, stamp: int) -> sqlite3.Connection | None:
+        """Return the database if it is sound and of this kind."""
+        path = self._layout.catalog
+        if not os.path.lexists(path):
+            return None
+        if path.is_symlink() or not path.is_file():
+            self.defect = "it is not a file"
+            return None
+        database = None
+        try:
+            database = _opened(path.absolute().as_posix())
+            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+            if said != ["ok"]:
+                self.defect = "; ".join(said)
+            elif database.execute("PRAGMA user_version").fetchone()[0] == stamp:
+                return database
+        except sqlite3.OperationalError:
+            pass  # locked for long, or it cannot be opened here: the commands go on without it as well
+        except sqlite3.DatabaseError as error:
+            self.defect = str(error)
+        if database is not None:
+            database.close()
+        return None
+
+    def compare(self, stage: str, gen_id: str, record: Record | None) -> None:
+        """Note whether the catalog says of a directory what its record does.
+
+        Args:
+            stage: The stage's name.
+            gen_id: The directory's name.
+            record: Its record; None where it is no whole generation.
+        """
+        if self._database is None:
+            return
+        try:
+            row = self._database.execute(_OF_ONE, (stage, gen_id)).fetchone()
+        except sqlite3.DatabaseError as error:
+            self.defect = str(error)
+            self.close()
+            return
+        if row is not None and row[1] != Condition.WHOLE:
+            return  # looked at again at every time
+        if row is None or record is None:
+            same = row is None and record is None
+        else:
+            right = row_of(record, self._salt)
+            prints = record.fingerprints
+            made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
+            same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
+        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
+            self.differing.append((stage, gen_id))
+
+    def look_for_strangers(self) -> None:
+        """Note what the catalog has that is not there."""
+        with suppress(sqlite3.DatabaseError):
+            for stage, gen_id in self._all():
+                if not os.path.lexists(self._layout.generations / stage / gen_id) and self._is_trusted(stage):
+                    self.differing.append((stage, gen_id))
+
+    def _all(self) -> Iterator[tuple[str, str]]:
+        if self._database is not None:
+            yield from self._database.execute("SELECT stage, gen_id FROM gens WHERE state = 0")
+
+    def _is_trusted(self, stage: str) -> bool:
+        """Return whether a look at the catalog would take its word for a stage; asked only where something differs."""
+        assert self._database is not None
+        query = "SELECT changed, looked FROM stages WHERE stage = ?"
+        known = self._database.execute(query, (stage,)).fetchone()
+        return is_trusted(self._changed(stage), known)
+
+    def _changed(self, *names: str) -> int:
+        try:
+            return os.lstat(self._layout.generations.joinpath(*names)).st_ctime_ns
+        except OSError:
+            return 0
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    """Open a database for reading, on a disk that cannot be written too."""
+    uri = f"file:{quote(path)}?mode=ro"
+    # where the files that go with its log cannot be made, nobody writes it either
+    fixed = not os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120 - the path of an URI is text
+    return sqlite3.connect(f"{uri}&immutable=1" if fixed else uri, timeout=5.0, isolation_level=None, uri=True)

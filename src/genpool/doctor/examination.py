@@ -1,0 +1,133 @@
+"""One pass over a pool: what is wrong with it. And a second, short one over what was found: what can be mended.
+
+An examination writes nothing and takes no lock, so it works on a disk that cannot be written; it may run beside a
+run, whose own files it does not take for leftovers. It holds nothing of what it reads but what it finds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from genpool.doctor.books import BookCheck
+from genpool.doctor.catalog_file import CatalogFile
+from genpool.doctor.findings import Finding, Fix
+from genpool.doctor.generations import GenerationCheck
+from genpool.doctor.leftovers import LeftoverCheck, still_stands
+from genpool.doctor.mending import mended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from genpool.layout import PoolLayout
+    from genpool.stages import Pipeline
+    from genpool.store import DirectoryStore
+
+_COUNTED: Final = "generations attempts texts sources combos cohorts members ledgers removals".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was looked at, and what was found."""
+
+    findings: tuple[Finding, ...]
+    """What is wrong or worth knowing: problems first, then by path."""
+    checked: Mapping[str, int] = field(default_factory=dict)
+    """How many of what were read: generations, attempts, texts and so on."""
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is wrong and was not mended."""
+        return tuple(one for one in self.findings if one.is_left)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def examine(
+    layout: PoolLayout,
+    pipeline: Pipeline,
+    store: DirectoryStore,
+    progress: Callable[[str, int], None] | None = None,
+) -> Examination:
+    """Read every file of a pool and say what is wrong.
+
+    Args:
+        layout: The pool's paths.
+        pipeline: The pool's stages.
+        store: The pool's store.
+        progress: Told what is being read, and how many directories of it were, after each of them.
+    """
+    counts: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    reading = "gens"
+
+    def tell() -> None:
+        told[reading] += 1
+        if progress is not None:
+            progress(reading, told[reading])
+
+    found: list[Finding] = []
+    with closing(CatalogFile(layout, pipeline, store.salt)) as catalog:
+        generations = GenerationCheck(layout, pipeline, store.salt, catalog, tell)
+        books, leftovers = BookCheck(layout, pipeline, store.salt), LeftoverCheck(layout)
+        found += generations.generations()
+        reading = "attempts"
+        found += generations.attempts()
+        found += generations.stray_folders()
+        found += generations.sources()
+        for part in (books.combos, books.slots, books.drift, books.ledgers, books.cohorts):
+            found += part()
+        found += leftovers.names()
+        found += leftovers.private()
+        found += leftovers.trash()
+        catalog.look_for_strangers()
+        found += _of_catalog(layout, catalog)
+    for part_counts in (generations.counts, books.counts, leftovers.counts):
+        counts.update(part_counts)
+    standing = {one: None for one in found if one.fix is None or _stands(layout, one)}
+    ordered = sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0))
+    return Examination(tuple(ordered), {name: counts[name] for name in _COUNTED})
+
+
+def mend(layout: PoolLayout, pipeline: Pipeline, store: DirectoryStore, found: Examination) -> Examination:
+    """Mend what can be without losing anything; the caller has the pool to itself.
+
+    Raises:
+        StorageFailed: The file system refused.
+    """
+    return Examination(tuple(mended(layout, pipeline, store, one) for one in found.findings), found.checked)
+
+
+def _stands(layout: PoolLayout, finding: Finding) -> bool:
+    """Return whether what may have been somebody's work in progress is still there at the end of the pass."""
+    if finding.fix in {Fix.CUT_LINE, Fix.END_LINE}:
+        return _is_torn(layout, finding)
+    return still_stands(layout, finding)
+
+
+def _is_torn(layout: PoolLayout, finding: Finding) -> bool:
+    try:
+        with (layout.root / finding.path).open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False
+
+
+def _of_catalog(layout: PoolLayout, catalog: CatalogFile) -> Iterator[Finding]:
+    path = layout.catalog.relative_to(layout.root).as_posix()
+    if catalog.defect is not None:
+        said = f"the index is damaged: {catalog.defect}"
+    elif catalog.differing:
+        stage, gen_id = catalog.differing[0]
+        said = f"the index does not say what the files do, of {len(catalog.differing):,}: first {stage} {gen_id}"
+    else:
+        return
+    todo = "`genpool doctor --fix` makes it anew from the files; or delete it while nothing runs: it is a cache"
+    yield Finding("catalog", path, said, todo, fix=Fix.REBUILD_CATALOG)
