@@ -3,7 +3,8 @@
 An *intent* is on disk before a call is sent; a *settlement* says what became of it: `committed`,
 `attempt`, `failed` (no answer was paid for, as far as anyone can know) or `unknown`. An intent
 without a settlement was in flight when its process died. Lines that are written at the same time share
-one flush.
+one flush. A *promotion* says that an attempt became a generation without a call (`genpool reparse`): what it
+cost stands in the ledger of the run that bought it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from genpool.durable import flush_descriptor, flush_directory, make_directory, refuse_link, storage_errors, write_all
+from genpool.durable import (
+    closing_descriptor,
+    flush_descriptor,
+    flush_directory,
+    make_directory,
+    refuse_link,
+    storage_errors,
+    write_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +36,11 @@ if TYPE_CHECKING:
     from genpool.canonical import Json
 
 FORMAT: Final = "genpool.ledger/1"
+ENDING: Final = ".jsonl"
+REPARSE: Final = "reparse-"
+"""What the names of ledgers begin with that hold promotions; they hold no intents."""
+
+_LONGEST: Final = 1 << 20  # bytes of a line: ours have some 300, and a damaged file need not have any line ends
 
 
 def utc_now() -> str:
@@ -54,11 +68,11 @@ class Ledger:
     Args:
         folder: The pool's ledger folder.
         run_id: The run.
-        cohort_id: The cohort that the run is for.
+        cohort_id: The cohort that the run is for; None where it is for the whole pool.
     """
 
-    def __init__(self, folder: Path, run_id: str, cohort_id: str) -> None:
-        self.path = folder / f"{run_id}.jsonl"
+    def __init__(self, folder: Path, run_id: str, cohort_id: str | None) -> None:
+        self.path = folder / f"{run_id}{ENDING}"
         self._head = {
             "format": FORMAT,
             "run_id": run_id,
@@ -106,10 +120,27 @@ class Ledger:
             {"settled": intent.number, "gen_id": intent.gen_id, "outcome": outcome, **facts, "at": utc_now()}
         )
 
+    def promote(self, stage: str, gen_id: str, attempt: int, run_id: str | None, bought_at: str | None) -> None:
+        """Write that an attempt became a generation without a call; it is on disk when this returns.
+
+        Args:
+            stage: The task's stage.
+            gen_id: The task.
+            attempt: The attempt's number.
+            run_id: The run that bought it.
+            bought_at: When, as the attempt's record says.
+        """
+        entry = {"promoted": gen_id, "stage": stage, "attempt": attempt, "run_id": run_id, "bought_at": bought_at}
+        self._append(orjson.dumps({**entry, "at": utc_now()}) + b"\n")
+
     async def close(self) -> None:
         """Flush what is pending and close the file."""
         if self._flusher is not None:
             await self._flusher
+        self.close_file()
+
+    def close_file(self) -> None:
+        """Close the file, where nothing is pending."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -164,12 +195,45 @@ class Ledger:
         flush_directory(self.path.parent)
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line of a ledger that cannot be read."""
+
+    message: str
+    torn: bool = False
+    """Whether it is a last line without its end: what a crash leaves, or what is just being written."""
+
+
+def ledger_lines(path: Path) -> Iterator[tuple[int, dict[str, Json] | Damage]]:
+    """Yield the lines of a ledger, numbered from 1, one at a time however long the file is.
+
+    Raises:
+        StorageFailed: The file cannot be read, or is a link.
+    """
+    with storage_errors(f"cannot read the ledger {path}"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with closing_descriptor(descriptor), os.fdopen(descriptor, "rb", closefd=False) as file:
+            number = 0
+            while line := file.readline(_LONGEST):
+                number += 1
+                whole = line.endswith(b"\n")
+                if not whole and len(line) == _LONGEST:
+                    yield number, Damage(f"a line of more than {_LONGEST:,} bytes; the rest of the file is not read")
+                    return
+                if line.strip():
+                    yield number, _entry(line, whole=whole)
+
+
+def _entry(line: bytes, *, whole: bool) -> dict[str, Json] | Damage:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return Damage(f"not readable as JSON: {error}" if whole else "torn: the line has no end", torn=not whole)
+    return entry if isinstance(entry, dict) else Damage("not a JSON object")
+
+
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
     """Yield the entries of one run's ledger, its head first; a line torn by a crash is left out."""
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            entry = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
+    for _, entry in ledger_lines(path):
         if isinstance(entry, dict):
             yield entry

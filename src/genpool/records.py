@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FORMAT: Final = "genpool.generation/1"
 ATTEMPT_FORMAT: Final = "genpool.attempt/1"
 
+PROMOTED: Final = "promoted"
+"""The key of a generation that was an attempt first: which, why it was one, when and how it was read anew."""
+
 MODE_LLM: Final = "llm"
 MODE_COPY: Final = "copy"
 
@@ -237,7 +240,17 @@ def decode_record(data: bytes, stage: Stage, name: str, salt: str, where: str) -
         except InvalidSignature as error:
             raise InvalidSignature(f"{where}: {error.message}", hint=error.hint) from None
         return _record_of(value, signature, name, legacy=True)
-    _check_format(value, where)
+    return _checked(value, stage, name, salt, where, FORMAT)
+
+
+def decode_attempt(data: bytes, stage: Stage, name: str, salt: str, where: str) -> Record:
+    """Return the record of an attempt, its identity checked; for arguments and errors see `decode_record`."""
+    return _checked(decode_object(data, where), stage, name, salt, where, ATTEMPT_FORMAT)
+
+
+def _checked(value: dict[str, Json], stage: Stage, name: str, salt: str, where: str, form: str) -> Record:
+    """Return the record that an object states, its format, digest and identity checked."""
+    _check_format(value, where, form)
     _check_seal(value, where)
     try:
         signature = Signature.of(stage, {key: value[key] for key in stage.fields if key in value})
@@ -275,14 +288,14 @@ def stated_replicate(value: Json) -> int | None:
     return value
 
 
-def _check_format(value: Mapping[str, Json], where: str) -> None:
-    known = FORMAT.partition("/")
-    name, _, version = str(value.get("format", FORMAT)).partition("/")
+def _check_format(value: Mapping[str, Json], where: str, form: str) -> None:
+    known = form.partition("/")
+    name, _, version = str(value.get("format", form)).partition("/")
     scheme = value.get("id_scheme", SCHEME)
     if name == known[0] and is_version(version) and int(version) > int(known[2]):
-        raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({FORMAT})")
+        raise UnsupportedFormat(f"{where}: format {name}/{version} is newer than this genpool reads ({form})")
     if name != known[0] or not is_version(version):
-        raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {FORMAT}", hint=_DAMAGED)
+        raise CorruptGeneration(f"{where}: format is {value.get('format')!r}; it must be {form}", hint=_DAMAGED)
     if scheme != SCHEME:
         raise UnsupportedFormat(f"{where}: id scheme {scheme!r} is not known to this genpool ({SCHEME})")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genpool.records import Record
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
-    from genpool.store import GenerationStore
+    from genpool.store import Attempt, GenerationStore
 
 OWN = "own"
 REUSED = "reused"
@@ -268,3 +268,14 @@ def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> 
             hint="type more of it",
         )
     raise NotFound(f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations")
+
+
+def find_attempts(
+    pipeline: Pipeline, store: GenerationStore, gen_id: str
+) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
+    """Return stage, id and attempts of a task by its id or the beginning of it, or None where none were kept."""
+    for stage in pipeline:
+        for found in sorted(store.attempted(stage)):
+            if gen_id and found.startswith(gen_id) and (kept := store.attempts(stage, found)):
+                return stage, found, kept
+    return None
