@@ -302,13 +302,14 @@ def _not_settled(layout: PoolLayout, lines: _Lines, calls: list[Purchase]) -> It
         for _, entry in ledger_lines(lines.path)
         if isinstance(entry, dict) and entry.get("outcome") in {COMMITTED, ATTEMPT} and entry.get("gen_id") in tasks
     )
+    spare: dict[tuple[str, str], list[dict[str, Json]]] = {}
     for one in calls:
-        kept = _kept(layout, one)
-        if len(kept) > settled[one.gen_id] and str(kept[-1].get("created_at")) >= (one.at or ""):
-            yield _as_kept(one, kept[-1])
-            settled[one.gen_id] += 1
-        else:
-            yield one
+        task = one.stage, one.gen_id
+        if task not in spare:
+            spare[task] = _kept(layout, one)[settled[one.gen_id] :]
+        while spare[task] and str(spare[task][0].get("created_at")) < (one.at or ""):
+            spare[task].pop(0)
+        yield _as_kept(one, spare[task].pop(0)) if spare[task] else one
 
 
 def _is_going_on(layout: PoolLayout, head: _Head) -> bool:
