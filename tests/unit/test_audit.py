@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genpool.errors import CallFailed, NotFound
+from genpool.locks import pool_lock
 from genpool.testing import ScriptedModel
 from tests.small_pools import answer, make_pool, models, tree, whole_cohort, write_rows, write_spec
 
@@ -110,6 +111,7 @@ def test_what_was_purged_stays_in_the_account_and_made_anew_is_named(pool: Pool)
     assert (after.total.calls, after.total.cost) == (2 * before.total.calls, pytest.approx(2 * before.total.cost))
     assert len(after.twice) == before.total.calls
     assert {one.kind for one in after.twice} == {"made_anew"}
+    assert pool.audit(since=datetime(2999, 1, 1, tzinfo=UTC)).twice == ()
 
 
 def test_a_model_without_a_price_is_counted_apart(tmp_path: Path) -> None:
@@ -161,6 +163,7 @@ def test_calls_that_failed_are_told_from_those_that_may_have_been_charged(pool: 
     found = agrees_with_what_is_kept(pool)
     assert found.total.failed + found.total.unknown == report.calls
     assert len(found.of("unknown")) == found.total.unknown
+    assert found.total.unpriced == 0
     assert found.total.worst == pytest.approx(sum(one.worst_price or 0 for one in found.of("unknown")))
     assert all(one.reason == "reset" for one in found.of("unknown"))
 
@@ -256,6 +259,31 @@ def test_a_generation_of_another_run_settles_nothing(pool: Pool) -> None:
     assert found.unsettled == ()
 
 
+def test_output_from_before_a_call_was_sent_does_not_settle_it(pool: Pool) -> None:
+    write_spec(pool.root)
+    pool.run("c", models=models())
+    (lost,) = forget(pool.root, "committed")
+    lines = ledger(pool).read_text().splitlines()
+    at = next(at for at, line in enumerate(lines) if f'"gen_id":"{lost}"' in line)
+    lines[at] = json.dumps({**json.loads(lines[at]), "at": "2999-01-01T00:00:00.000Z"})
+    ledger(pool).write_text("\n".join(lines) + "\n")
+    assert [one.gen_id for one in pool.audit().of("in_flight")] == [lost]
+
+
+def test_a_later_run_of_the_same_process_does_not_make_an_earlier_one_go_on(pool: Pool) -> None:
+    pool.run("c", models=models())
+    (lost,) = forget(pool.root, "committed")
+    head, _, rest = ledger(pool).read_text().partition("\n")
+    earlier = json.dumps({**json.loads(head), "at": "2020-01-01T00:00:00.000Z"})
+    ledger(pool).write_text(f"{earlier}\n{rest}")
+    with pool_lock(pool.layout, "genpool run c"):
+        assert [one.outcome for one in pool.audit().unsettled] == ["committed"]
+        head, _, rest = ledger(pool).read_text().partition("\n")
+        later = json.dumps({**json.loads(head), "at": "2999-01-01T00:00:00.000Z"})
+        ledger(pool).write_text(f"{later}\n{rest}")
+        assert [one.gen_id for one in pool.audit().of("going_on")] == [lost]
+
+
 def test_an_answer_that_another_was_first_with_is_bought_twice(pool: Pool) -> None:
     write_spec(pool.root)
     other = make_pool(pool.root, models=PRICED)
@@ -323,12 +351,14 @@ def test_an_entry_of_no_known_kind_or_number_is_named(pool: Pool) -> None:
             {"intent": -1},
             {"settled": 99, "outcome": "committed"},
             {"settled": 1},
-            {"intent": 20},
+            {"intent": 20, "stage": "draft"},
         ):
             file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps({"intent": 1, "stage": "draft", "gen_id": "d_1"}) + "\n")
         file.write("[]\n7\n\xff\n")
     found = pool.audit()
-    assert [one.line for one in found.problems] == list(range(26, 34))
+    assert [one.line for one in found.problems] == list(range(26, 35))
+    assert found.total.calls == 12
     assert found.total.cost == before.total.cost
 
 
@@ -363,7 +393,10 @@ def test_a_ledger_that_is_a_folder_a_link_or_a_pipe_is_named(pool: Pool) -> None
     pool.run("c", models=models())
     folder = pool.root / "ledger"
     (folder / "run-a.jsonl").mkdir()
-    (folder / "run-b.jsonl").symlink_to(ledger_file(folder))
+    elsewhere = pool.root.parent / "elsewhere.jsonl"
+    own = ledger_file(folder)
+    elsewhere.write_text(own.read_text().replace(own.stem, "run-b"))
+    (folder / "run-b.jsonl").symlink_to(elsewhere)
     os.mkfifo(folder / "run-c.jsonl")
     (folder / "notes.txt").write_text("no ledger")
     found = pool.audit()

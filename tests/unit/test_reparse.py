@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_of_several_readable_and_unreadable_answers_the_earliest_readable_one_is
     pool = make_pool(tmp_path, rows=1, models={"judge": PRICED["judge"].replace("{client", "{attempts: 4, client")})
     edit(pool, TEMPLATE, "[0, 9]", "[0, 5]")
     write_spec(pool.root, essay="template: [story]", evaluation="template: [clarity], model: [judge], replicates: 1")
-    said = iter(["no JSON", answer("{", "length"), '{"score": 7}', '{"score": 8}'])
+    said = iter(["no JSON", answer('{"score": 6}', "length"), '{"score": 7}', '{"score": 8}'])
     pool.run("c", models=models(judge=ScriptedModel(lambda _: next(said))))
     mend(pool)
     done = pool.reparse(apply=True)
@@ -269,8 +270,41 @@ def test_a_removal_and_another_reparse_are_not_disturbed(pool: Pool) -> None:
 
 def test_a_second_reparse_at_the_same_time_waits(pool: Pool) -> None:
     mend(pool)
+    second = threading.Thread(target=lambda: pool.reparse(apply=True))
     with file_lock(pool.layout, "reparse", "what is read anew"):
         assert pool.reparse().promotions, "a dry one needs no lock"
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        assert evaluations(pool) == []
+    second.join()
+    assert len(evaluations(pool)) == 8
+
+
+def test_a_removal_that_was_interrupted_is_finished_first(pool: Pool) -> None:
+    mend(pool)
+    write_spec(pool.root, "letters", essay="template: [letter]")
+    pool.run("letters", models=models())
+    _, trashed = pool.purge("letters")
+    assert trashed is not None
+    edit(pool, f"trash/{trashed.trash_id}/trash.json", '"state": "done"', '"state": "planned"')
+    with pytest.raises(PoolBusy, match="interrupted"):
+        pool.reparse(apply=True)
+    assert evaluations(pool) == []
+
+
+def test_a_task_whose_slot_a_legacy_generation_fills_is_left(pool: Pool) -> None:
+    mend(pool)
+    one = pool.reparse().promotions[0]
+    was = attempt(pool, one.gen_id)
+    folder = pool.root / "gens/evaluation/old-judgement"
+    folder.mkdir(parents=True)
+    fields = ("parent_gen_id", "template_id", "llm_model_id", "replicate")
+    (folder / "metadata.json").write_text(json.dumps({key: was[key] for key in fields}))
+    (folder / "parsed.txt").write_text("SCORE: 3")
+    found = pool.reparse(apply=True)
+    assert (len(found.promotions), found.filled) == (7, 1)
+    assert one.gen_id not in evaluations(pool)
 
 
 def test_what_was_promoted_but_never_settled_by_its_run_is_known_once(pool: Pool) -> None:
