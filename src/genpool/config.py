@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,7 @@ from genpool.errors import (
     UnsupportedFormat,
 )
 from genpool.gen_ids import SCHEME, check_salt
+from genpool.layout import PoolLayout
 from genpool.records import Price
 from genpool.signatures import text_problem
 from genpool.stages import DEFAULT_PIPELINE, Pipeline, Stage, axis_field
@@ -25,12 +28,11 @@ from genpool.yaml_reader import Items, Problems, Scalar, Table, check_format, re
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from genpool.canonical import Json
-    from genpool.layout import PoolLayout
 
 FORMAT: Final = "genpool.pool/1"
+ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
 
 CLIENTS: Final = ("embedded", "openai", "scripted")
 """The ways to ask a model."""
@@ -109,6 +111,25 @@ class PoolConfig:
     """The most that the pool may spend, in the prices' currency."""
     notes: tuple[str, ...] = ()
     """What pool.yaml asks for that this version does not do."""
+
+
+def find_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return a pool's directory: the one named, else GENPOOL_POOL, else the nearest at or above the current one.
+
+    Raises:
+        NotAPool: There is none.
+    """
+    named = root or os.environ.get(ENVIRONMENT_POOL)
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if PoolLayout(folder).config.is_file():
+            return folder
+    raise NotAPool(
+        f"{here} is not in a pool: neither it nor a directory above has a {PoolLayout(here).config.name}",
+        hint="`genpool init DIR --example` makes one with an example; `--pool DIR` names one that is elsewhere",
+    )
 
 
 def read_config(layout: PoolLayout) -> PoolConfig:

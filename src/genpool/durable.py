@@ -87,6 +87,15 @@ def _storage_hint(number: int | None) -> str | None:
     return None
 
 
+@contextmanager
+def closing_descriptor(descriptor: int) -> Iterator[None]:
+    """Close a descriptor at the end."""
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def refuse_link(path: Path) -> None:
     """Refuse to read or write through a link: it could lead out of the pool.
 

@@ -3,7 +3,9 @@
 An *intent* is on disk before a call is sent; a *settlement* says what became of it: `committed`,
 `attempt`, `failed` (no answer was paid for, as far as anyone can know) or `unknown`. An intent
 without a settlement was in flight when its process died, or before it could say what became of it: then the
-generation or the attempt says so. Lines that are written at the same time share one flush.
+generation or the attempt says so. Lines that are written at the same time share one flush. A *promotion* says that an
+attempt became a generation without a call (`genpool reparse`): what it cost stands in the ledger of the run that
+bought it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from genpool.durable import flush_descriptor, flush_directory, make_directory, refuse_link, storage_errors, write_all
+from genpool.durable import (
+    closing_descriptor,
+    flush_descriptor,
+    flush_directory,
+    make_directory,
+    refuse_link,
+    storage_errors,
+    write_all,
+)
 from genpool.grouping import Grouped
 
 if TYPE_CHECKING:
@@ -28,6 +38,11 @@ if TYPE_CHECKING:
     from genpool.canonical import Json
 
 FORMAT: Final = "genpool.ledger/1"
+ENDING: Final = ".jsonl"
+REPARSE: Final = "reparse-"
+"""What the names of ledgers begin with that hold promotions; they hold no intents."""
+
+_LONGEST: Final = 1 << 20  # bytes of a line: ours have some 300, and a damaged file need not have any line ends
 
 
 def utc_now() -> str:
@@ -55,11 +70,11 @@ class Ledger:
     Args:
         folder: The pool's ledger folder.
         run_id: The run.
-        cohort_id: The cohort that the run is for.
+        cohort_id: The cohort that the run is for; None where it is for the whole pool.
     """
 
-    def __init__(self, folder: Path, run_id: str, cohort_id: str) -> None:
-        self.path = folder / f"{run_id}.jsonl"
+    def __init__(self, folder: Path, run_id: str, cohort_id: str | None) -> None:
+        self.path = folder / f"{run_id}{ENDING}"
         self._head = {
             "format": FORMAT,
             "run_id": run_id,
@@ -109,13 +124,29 @@ class Ledger:
     def _note(self, written: asyncio.Future[None]) -> None:
         self.failed = self.failed or written.cancelled() or written.exception() is not None
 
+    def promote(self, stage: str, gen_id: str, attempt: int, run_id: str | None, bought_at: str | None) -> None:
+        """Write that an attempt became a generation without a call; it is on disk when this returns.
+
+        Args:
+            stage: The task's stage.
+            gen_id: The task.
+            attempt: The attempt's number.
+            run_id: The run that bought it.
+            bought_at: When, as the attempt's record says.
+        """
+        entry = {"promoted": gen_id, "stage": stage, "attempt": attempt, "run_id": run_id, "bought_at": bought_at}
+        self._append([orjson.dumps({**entry, "at": utc_now()}) + b"\n"])
+
     async def close(self) -> None:
         """Flush what is pending and close the file."""
         await self._lines.drained()
-        self._let_go()
+        self.close_file()
 
-    def _let_go(self) -> None:
-        """Close the file; whatever the file system says of that, the descriptor is another's from now on."""
+    def close_file(self) -> None:
+        """Close the file, where nothing is pending.
+
+        Whatever the file system says of that, the descriptor is another's from now on.
+        """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with suppress(OSError):  # every line in it is flushed, or told as failed
@@ -138,7 +169,7 @@ class Ledger:
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, end)  # a torn line would swallow the next one
                 # after a flush that failed the descriptor proves nothing any more: the next line gets another
-                self._let_go()
+                self.close_file()
                 raise
         return [None] * len(lines)
 
@@ -151,16 +182,49 @@ class Ledger:
         try:
             flush_directory(self.path.parent)
         except OSError:
-            self._let_go()  # so that the next line flushes the entry again
+            self.close_file()  # so that the next line flushes the entry again
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line of a ledger that cannot be read."""
+
+    message: str
+    torn: bool = False
+    """Whether it is a last line without its end: what a crash leaves, or what is just being written."""
+
+
+def ledger_lines(path: Path) -> Iterator[tuple[int, dict[str, Json] | Damage]]:
+    """Yield the lines of a ledger, numbered from 1, one at a time however long the file is.
+
+    Raises:
+        StorageFailed: The file cannot be read, or is a link.
+    """
+    with storage_errors(f"cannot read the ledger {path}"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with closing_descriptor(descriptor), os.fdopen(descriptor, "rb", closefd=False) as file:
+            number = 0
+            while line := file.readline(_LONGEST):
+                number += 1
+                whole = line.endswith(b"\n")
+                if not whole and len(line) == _LONGEST:
+                    yield number, Damage(f"a line of more than {_LONGEST:,} bytes; the rest of the file is not read")
+                    return
+                if line.strip():
+                    yield number, _entry(line, whole=whole)
+
+
+def _entry(line: bytes, *, whole: bool) -> dict[str, Json] | Damage:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return Damage(f"not readable as JSON: {error}" if whole else "torn: the line has no end", torn=not whole)
+    return entry if isinstance(entry, dict) else Damage("not a JSON object")
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
     """Yield the entries of one run's ledger, its head first; a line torn by a crash is left out."""
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            entry = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
+    for _, entry in ledger_lines(path):
         if isinstance(entry, dict):
             yield entry

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -112,6 +113,37 @@ def _open_to_ask(path: Path) -> int:
         if error.errno not in {errno.EROFS, errno.EACCES}:
             raise
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds the pool's lock."""
+
+    pid: int
+    host: str
+    verb: str
+    since: datetime
+
+
+def holders(layout: PoolLayout) -> list[Holder]:
+    """Return who holds the pool's lock now. Writes nothing, so that it can be asked of a pool that is read-only."""
+    found = []
+    for path in sorted(layout.locks.glob("holder-*.json")):
+        with suppress(OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            if _is_noted(path):
+                said = orjson.loads(path.read_bytes())
+                since = datetime.fromisoformat(said["since"])
+                found.append(Holder(int(said["pid"]), str(said["host"]), str(said["verb"]), since))
+    return found
+
+
+def _is_noted(path: Path) -> bool:
+    """Return whether whoever left a note still holds its lock; for this the file is only read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return not _try(descriptor, exclusive=False)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -11,20 +11,20 @@ pool.scope("demo").counts()       # asks about the cohort
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog, Present, as_configured
 from genpool.compiler import Selection, compile_spec
-from genpool.config import PoolConfig, read_config
+from genpool.config import PoolConfig, find_root, read_config
 from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
-from genpool.errors import Drifted, NotAPool
+from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
@@ -34,10 +34,11 @@ from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import adopt, cohort_ids
 from genpool.mounts import check_file_system
-from genpool.new_pool import POOL_FILE, make_pool
+from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
 from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
+from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
@@ -47,7 +48,9 @@ from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
@@ -56,8 +59,6 @@ if TYPE_CHECKING:
     from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
-
-ENVIRONMENT_POOL: Final = "GENPOOL_POOL"
 
 
 class Pool:
@@ -89,17 +90,7 @@ class Pool:
         Raises:
             NotAPool: There is none.
         """
-        named = root or os.environ.get(ENVIRONMENT_POOL)
-        if named:
-            return cls.open(named)
-        here = Path.cwd()
-        for folder in (here, *here.parents):
-            if (folder / POOL_FILE).is_file():
-                return cls(folder)
-        raise NotAPool(
-            f"{here} is not in a pool: neither it nor a directory above has a {POOL_FILE}",
-            hint="`genpool init DIR --example` makes one with an example; `--pool DIR` names one that is elsewhere",
-        )
+        return cls(find_root(root))
 
     @classmethod
     def init(cls, root: str | os.PathLike[str], *, example: bool = False) -> Pool:
@@ -369,6 +360,21 @@ class Pool:
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
             return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+
+    # -- what was bought ---------------------------------------------------------------------------
+
+    def audit(self, cohort_id: str | None = None, since: datetime | None = None) -> Spend:
+        """Return what was bought, by the ledgers; for arguments and errors see `audit_spend`. Writes nothing."""
+        return audit_spend(self.layout, self.cohort_ids(), cohort=cohort_id, since=since)
+
+    def reparse(self, cohort_id: str | None = None, stage: str | None = None, *, apply: bool = False) -> Reparse:
+        """Read unparseable attempts with the parsers of today; where `apply` is set, promote what can be read.
+
+        For arguments and errors see `reparse_attempts`.
+        """
+        pipeline, store = self.config.pipeline, self.store
+        with closing(self.catalog()) as catalog:
+            return reparse_attempts(self.layout, pipeline, store, catalog, self.inputs, cohort_id, stage, apply=apply)
 
     # -- running -----------------------------------------------------------------------------------
 

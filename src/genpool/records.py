@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FORMAT: Final = "genpool.generation/1"
 ATTEMPT_FORMAT: Final = "genpool.attempt/1"
 
+PROMOTED: Final = "promoted"
+"""The key of a generation that was an attempt first: which, why it was one, when and how it was read anew."""
+
 MODE_LLM: Final = "llm"
 MODE_COPY: Final = "copy"
 

@@ -34,7 +34,7 @@ _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 RESERVED: Final = frozenset(
     # fields of every signature, of the id's pre-image, and of metadata.json, which is flat
     "scheme stage salt replicate gen_id format id_scheme origin_cohort_id run_id created_at mode fingerprints "
-    "call parser score self reason attempt template_id llm_model_id combo_id parent_gen_id "
+    "call parser score self reason promoted attempt template_id llm_model_id combo_id parent_gen_id "
     # keys of a stage in pool.yaml and cohort.yaml
     "combo parent replicates prefix axes judges from".split()
 )

@@ -30,13 +30,14 @@ from genpool.durable import (
     moved,
     refuse_link,
     remove_folder,
+    rename_without_replacing,
     set_aside,
     storage_errors,
     write_directory,
 )
 from genpool.errors import CorruptGeneration, NotFound, PoolBusy, StorageFailed, StorageFull
 from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
-from genpool.records import Reason, Record, decode_object, decode_record
+from genpool.records import PROMOTED, Reason, Record, decode_attempt, decode_object, decode_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -162,6 +163,32 @@ class GenerationStore(Protocol):
         """Return the ids of a stage that have attempts."""
         ...
 
+    def output(self, stage: Stage, gen_id: str, number: int) -> Generation:
+        """Return what an attempt holds, its identity and the digests of its texts checked.
+
+        Raises:
+            NotFound: There is no such attempt, or it lacks one of the texts that its record names.
+            CorruptGeneration: It is damaged, or is not an attempt at this task.
+            UnsupportedFormat: A newer genpool wrote it.
+        """
+        ...
+
+    def promote(self, generation: Generation) -> bool:
+        """Commit what was an attempt until now, as `commit` does. The attempt stays until `consume`.
+
+        Returns:
+            Whether it was committed; False where the id is taken: then nothing is changed.
+        """
+        ...
+
+    def consume(self, record: Record, number: int) -> None:
+        """Take away the attempt that a generation was promoted from: what was bought once is kept once.
+
+        Raises:
+            CorruptGeneration: The generation does not hold what the attempt holds; the attempt stays.
+        """
+        ...
+
     def put_source(self, data: bytes) -> str:
         """Keep a text that fingerprints name; return its SHA-256."""
         ...
@@ -231,7 +258,11 @@ class DirectoryStore:
 
     def text(self, record: Record, name: str = "parsed") -> str:
         """See `GenerationStore.text`."""
-        path = self.layout.generation(record.stage.name, record.gen_id) / _TEXT_FILES[name]
+        return self._text(self.layout.generation(record.stage.name, record.gen_id), record, name)
+
+    def _text(self, folder: Path, record: Record, name: str) -> str:
+        """Return a text of a generation or an attempt, its digest checked."""
+        path = folder / _TEXT_FILES[name]
         data = self._read(path, f"the {name} text of {record.gen_id}")
         stated = record.fingerprints.get(name)
         if stated is not None and sha256(data) != stated:
@@ -275,6 +306,14 @@ class DirectoryStore:
             if isinstance(reason, dict):
                 return Reason(str(reason.get("kind")), str(reason.get("message")))
         return Reason("incomplete", "a directory that was left incomplete and moved here when its slot was filled")
+
+    def output(self, stage: Stage, gen_id: str, number: int) -> Generation:
+        """See `GenerationStore.output`."""
+        folder = self.layout.attempts(stage.name, gen_id) / str(number)
+        data = self._read(folder / METADATA, f"attempt {number} at {gen_id}")
+        record, _ = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
+        names = [name for name in _TEXT_FILES if name in record.fingerprints]
+        return Generation(record, {name: self._text(folder, record, name) for name in names})
 
     def source(self, digest: str) -> bytes:
         """See `GenerationStore.source`."""
@@ -420,15 +459,46 @@ class DirectoryStore:
         if output.reason is not None:
             number = self._publish_attempt(record, staged, places)
             return Attempt(number, output.reason, record.gen_id)
+        if self._move_in(record, staged, places):
+            return None
+        return self._keep_flushed(Output(output.generation, BOUGHT_TWICE))
+
+    def _move_in(self, record: Record, staged: Path, places: set[Path]) -> bool:
+        """Move a staged generation to its place; return False, and let go of it, where the place is taken."""
         target = self.layout.generation(record.stage.name, record.gen_id)
         self._make_folder(target.parent)
         while not moved(staged, target):
             if not self.incomplete(record.stage, [record.gen_id]):
                 remove_folder(staged)
-                return self._keep_flushed(Output(output.generation, BOUGHT_TWICE))
+                return False
             self._clear_place(record)
         places.add(target.parent)
-        return None
+        return True
+
+    def promote(self, generation: Generation) -> bool:
+        """See `GenerationStore.promote`."""
+        return self._when_full(lambda: self._promoted(generation))
+
+    def _promoted(self, generation: Generation) -> bool:
+        places: set[Path] = set()
+        with storage_errors(f"cannot keep generation {generation.gen_id}"):
+            staged = self._stage(Output(generation), flush=True)
+            with flushing_directories(places):
+                return self._move_in(generation.record, staged, places)
+
+    def consume(self, record: Record, number: int) -> None:
+        """See `GenerationStore.consume`. It vanishes by one rename, so that no half of it is ever seen."""
+        attempt = self.output(record.stage, record.gen_id, number).record
+        made = self.record(record.stage, record.gen_id)
+        if not same_purchase(made, attempt):
+            raise CorruptGeneration(f"generation {record.gen_id} is not what attempt {number} at it holds")
+        self.text(made, "prompt"), self.text(made, "raw")
+        folder = self.layout.attempts(record.stage.name, record.gen_id) / str(number)
+        with storage_errors(f"cannot take away attempt {number} at {record.gen_id}"):
+            gone = self._own_staging / secrets.token_hex(8)
+            rename_without_replacing(folder, gone)
+            flush_directory(folder.parent)
+            remove_folder(gone)
 
     def _clear_place(self, record: Record) -> None:
         """Move an incomplete directory among the attempts, where it fills no slot and is not lost."""
@@ -493,6 +563,16 @@ class DirectoryStore:
                 add_file(self.layout.sources / digest, data)
             self._sources_kept.add(digest)
         return digest
+
+
+def same_purchase(made: Record, attempt: Record) -> bool:
+    """Return whether a generation holds what was bought as an attempt: the same prompt and answer of the same call."""
+
+    def bought(record: Record) -> tuple[object, ...]:
+        prints = record.fingerprints
+        return record.run_id, record.created_at, record.call, prints.get("prompt"), prints.get("raw")
+
+    return PROMOTED in made.extra and "raw" in made.fingerprints and bought(made) == bought(attempt)
 
 
 def _set_aside(folder: Path, in_flight: int) -> None:

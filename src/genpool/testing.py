@@ -23,7 +23,7 @@ from genpool.errors import CorruptGeneration, GenpoolError, NotFound
 from genpool.gen_ids import gen_id
 from genpool.layout import METADATA, PARSED, PROMPT, RAW
 from genpool.llm.scripted import ScriptedModel
-from genpool.records import MODE_LLM, Reason, Record, encode_sealed
+from genpool.records import MODE_LLM, PROMOTED, Reason, Record, encode_sealed
 from genpool.signatures import Signature
 from genpool.stages import DEFAULT_PIPELINE
 from genpool.store import Generation, GenerationStore
@@ -210,6 +210,41 @@ class StoreContract:
             kept = list(threads.map(lambda one: store.keep_attempt(one, _TRUNCATED).number, outputs))
         assert sorted(kept) == list(range(1, _WRITERS + 1))
         assert self._attempted_texts(place, outputs[0].gen_id) == {one.text for one in outputs}
+
+    def test_an_attempt_is_read_back_with_what_was_bought(self, place: StorePlace) -> None:
+        """Record and texts of an attempt come back; a damaged one, and what is no attempt at this task, is refused."""
+        made = self.sample(place)
+        texts = {"prompt": "Write.", "raw": "A text."}
+        prints = {name: sha256(one.encode()) for name, one in texts.items()}
+        cut = Generation(replace(made.record, fingerprints=prints), texts)
+        with place.open() as store:
+            for _ in range(3):
+                store.keep_attempt(cut, _TRUNCATED)
+        folder = ("attempts", "draft", made.gen_id)
+        place.put((*folder, "2", RAW), b"edited")
+        place.put((*folder, "3", METADATA), made.record.encode())
+        with place.open() as other:
+            assert other.output(_DRAFT, made.gen_id, 1) == cut
+            for number in (2, 3):
+                error = _refusal(lambda number=number: other.output(_DRAFT, made.gen_id, number))  # type: ignore[misc]
+                assert isinstance(error, CorruptGeneration)
+            assert isinstance(_refusal(lambda: other.output(_DRAFT, made.gen_id, 4)), NotFound)
+
+    def test_an_attempt_that_is_promoted_is_kept_once(self, place: StorePlace) -> None:
+        """It takes its place as a generation does, and is an attempt no more; another's place is left alone."""
+        made = self.sample(place)
+        promoted = Generation(replace(made.record, extra={PROMOTED: {"attempt": 1}}), made.texts)
+        with place.open() as store:
+            store.keep_attempt(made, _TRUNCATED)
+            store.keep_attempt(self.sample(place, "another text"), _TRUNCATED)
+            assert isinstance(_refusal(lambda: store.consume(promoted.record, 1)), NotFound)
+            assert store.promote(promoted) is True
+            assert store.promote(promoted) is False
+            store.consume(promoted.record, 1)
+            assert isinstance(_refusal(lambda: store.consume(promoted.record, 2)), CorruptGeneration)
+        with place.open() as other:
+            assert other.record(_DRAFT, made.gen_id) == promoted.record
+            assert [one.number for one in other.attempts(_DRAFT, made.gen_id)] == [2]
 
     # -- what some other tool left incomplete ------------------------------------------------------
 

@@ -37,6 +37,8 @@ VERBS: Final = {
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
     "doctor": "Check the whole pool, and mend what is safe.",
+    "audit": "Give an account of everything bought.",
+    "reparse": "Read unreadable answers anew when a parser was mended.",
     "models": "List models, and fetch the weights of embedded ones.",
 }
 """Every verb and its first line of help, in the order in which a newcomer needs them."""
