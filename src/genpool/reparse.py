@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from genpool.canonical import canonical_json, sha256
+from genpool.claims import Claims
 from genpool.drift import template_bytes
 from genpool.errors import CorruptGeneration, GenpoolError
 from genpool.ledger import REPARSE, Ledger, utc_now
@@ -131,11 +132,12 @@ class Reparser:
                     self._look(stage, gen_id, present, found)
         return found.result()
 
-    def promote(self, planned: Reparse, ledger: Ledger, reparse_id: str) -> Reparse:
+    def promote(self, planned: Reparse, ledger: Ledger, claims: Claims, reparse_id: str) -> Reparse:
         """Promote what was planned; finish what an interrupted reparse left. The store's session must be open.
 
         Returns:
-            What was done: a task that got its generation from elsewhere meanwhile is counted as filled.
+            What was done: a task that got its generation from elsewhere meanwhile is counted as filled; one that a run
+            is making at this moment is left.
 
         Raises:
             StorageFailed: The pool cannot be written; what was promoted until then stays so.
@@ -144,14 +146,22 @@ class Reparser:
         stages = {stage.name: stage for stage in self._stages}
         for one in planned.unfinished:
             self._finish(self._store.record(stages[one.stage], one.gen_id), one.attempt, ledger)
-        done = []
+        done, left, filled = [], list(planned.left), planned.filled
         for promotion in planned.promotions:
-            generation = self._made(stages[promotion.stage], promotion, reparse_id)
-            if self._store.promote(generation):
-                self._finish(generation.record, promotion.attempt, ledger)
-                done.append(promotion)
-        filled = planned.filled + len(planned.promotions) - len(done)
-        return replace(planned, promotions=tuple(done), filled=filled)
+            task = promotion.stage, promotion.gen_id
+            if not claims.take(*task):
+                left.append(Left(*task, promotion.attempt, "a run is making it at this moment"))
+                continue
+            try:
+                generation = self._made(stages[promotion.stage], promotion, reparse_id)
+                if self._store.promote(generation):
+                    self._finish(generation.record, promotion.attempt, ledger)
+                    done.append(promotion)
+                else:
+                    filled += 1
+            finally:
+                claims.give_back(*task)
+        return replace(planned, promotions=tuple(done), left=tuple(left), filled=filled)
 
     def _finish(self, record: Record, attempt: int, ledger: Ledger) -> None:
         ledger.promote(record.stage.name, record.gen_id, attempt, record.run_id, record.created_at)
@@ -335,7 +345,7 @@ def reparse_attempts(
         reparse_id = f"{REPARSE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         ledger = Ledger(layout.ledger, reparse_id, cohort_id)
         try:
-            return reparser.promote(reparser.plan(), ledger, reparse_id)
+            return reparser.promote(reparser.plan(), ledger, Claims(layout), reparse_id)
         finally:
             ledger.close_file()
 

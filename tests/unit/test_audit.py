@@ -286,18 +286,17 @@ def test_a_later_run_of_the_same_process_does_not_make_an_earlier_one_go_on(pool
 
 def test_an_answer_that_another_was_first_with_is_bought_twice(pool: Pool) -> None:
     write_spec(pool.root)
-    other = make_pool(pool.root, models=PRICED)
+    other = make_pool(pool.root.with_name("other"), models=PRICED)  # a writer that asks nobody for a claim
+    write_spec(other.root)
+    other.run("c", models=models(writer=ScriptedModel(["the other's"])))
 
-    class Late(ScriptedModel):
-        async def complete(self, request: Request) -> Completion:
-            import asyncio
-
-            if not list(pool.root.glob("gens/draft/*")):
-                await asyncio.to_thread(other.run, "c", models=models(writer=ScriptedModel(["the other's"])))
-            return await super().complete(request)
+    def late(_: Request) -> str:
+        for folder in ("gens", "ledger"):
+            shutil.copytree(other.root / folder, pool.root / folder, dirs_exist_ok=True)
+        return "mine"
 
     entry = PRICED["writer"].replace("scripted", "scripted, concurrency: 1")
-    make_pool(pool.root, rows=1, models={**PRICED, "writer": entry}).run("c", models=models(writer=Late()))
+    make_pool(pool.root, rows=1, models={**PRICED, "writer": entry}).run("c", models=models(writer=ScriptedModel(late)))
     found = agrees_with_what_is_kept(pool)
     assert [one.kind for one in found.twice] == ["twice"]
     assert sorted(one.reason or one.outcome for one in found.twice[0].purchases) == ["bought_twice", "committed"]
