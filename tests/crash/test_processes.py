@@ -104,9 +104,7 @@ def everything_is_there(pool: Pool, tasks: int) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_processes_that_want_the_same_buy_each_task_once(
-    extent: Extent, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_processes_that_want_the_same_buy_each_task_once(extent: Extent, capsys: pytest.CaptureFixture[str]) -> None:
     asked = 0
     with Provider() as server:
         for _ in range(extent.seeds):

@@ -130,6 +130,12 @@ async def after_50_ms(call: Call) -> None:
 
 
 @fault("answer")
+async def after_2_s(call: Call) -> None:
+    await asyncio.sleep(2)
+    await whole(call, bytes_of(call))
+
+
+@fault("answer")
 async def short_drip(call: Call) -> None:
     body = bytes_of(call)
     await call.drip(head(Content_Length=len(body)) + body, 0.005, size=100)
