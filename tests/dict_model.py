@@ -15,7 +15,6 @@ from tests.legacy_pools import PARENTS, Member, Scanned, expected, fields_of, ri
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from tests.legacy_pools import Expected, Family, Wants
 
@@ -132,9 +131,7 @@ class DictPool:
         return scans
 
     def plan(self, cohort: str, *, limit: int = LIMIT) -> Plan:
-        return expected(
-            None, self.wants[cohort], limit=limit, scans=self.scans(), failed=self.attempts, salt=self.salt
-        )
+        return expected(None, self.wants[cohort], limit=limit, scans=self.scans(), failed=self.attempts, salt=self.salt)
 
     def wants_of_all(self) -> Iterator[tuple[str, Expected]]:
         """Yield stage and task of everything that the cohorts want."""
@@ -237,7 +234,12 @@ class DictPool:
         for kind, present in now.items():
             then = gen.made_from.get(kind)
             if then is not None and then != present:
-                yield {"source": "combo" if parent is None else "parent"}.get(kind, kind), names[kind], str(then), present
+                yield (
+                    {"source": "combo" if parent is None else "parent"}.get(kind, kind),
+                    names[kind],
+                    str(then),
+                    present,
+                )
 
     # -- removal -----------------------------------------------------------------------------------
 

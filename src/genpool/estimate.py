@@ -1,8 +1,8 @@
 """What a plan's calls will take: tokens and cost, low, expected and high.
 
 From the pool's own history where there is some: what calls with the same choices took, else those of the same stage.
-Where there is none, from the templates' length and the models' limits, which is rough and says so. A model without a
-price is said to have none; its calls are left out of the cost.
+Where there is none, from the length of the templates and of the texts that they are rendered from, and from the models'
+limits, which is rough and says so. A model without a price is said to have none; its calls are left out of the cost.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog import choices_key
+from genpool.planner import State
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.stages import TEMPLATE_FIELD
 
@@ -33,6 +34,7 @@ History = Mapping[str, "Sequence[Usage]"]
 """Choices of a stage's generations (`choices_key`) to what their calls took."""
 
 _BYTES_A_TOKEN: Final = 4  # of English prose, roughly
+_SAMPLE: Final = 100  # of a stage's texts that are looked at
 _USUAL_SHARE: Final = 0.5  # of its limit that an answer takes, where nothing is known
 
 
@@ -86,7 +88,13 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[Stage], History]) -> Estimate:
+def estimate(
+    plan: Plan,
+    config: PoolConfig,
+    inputs: Inputs,
+    history: Callable[[Stage], History],
+    lengths: Callable[[Stage, Sequence[str]], Sequence[int]],
+) -> Estimate:
     """Return what the calls of a plan will take.
 
     Args:
@@ -94,9 +102,10 @@ def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[
         config: The pool's models: limits and prices.
         inputs: The templates.
         history: What the calls of a stage took so far.
+        lengths: The lengths in bytes of the texts of some generations; those that cannot be read are left out.
     """
     total = Estimate()
-    answers: dict[str, Range] = {}
+    texts: dict[str, Range] = {}
     for stage in plan.stages:
         groups = Counter(
             (choices_key(stage.variant(index)[:-1]), plan.model_of(stage, index) or "")
@@ -104,10 +113,33 @@ def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[
             if not stage.copies(index)
         )
         known = history(stage.stage) if groups else {}
+        above = texts.get(str(stage.stage.parent))
+        kinds = [(_known_texts(stage, lengths), stage.counts()[State.REUSE])]
         for (choices, model), count in groups.items():
-            total = _with(total, _one(stage, choices, model, config, inputs, known, answers), model, count, config)
-        answers.setdefault(stage.stage.name, Range())
+            one = _one(stage, choices, model, config, inputs, known, above)
+            total = _with(total, one, model, count, config)
+            kinds.append((one[1], count))
+        kinds.append((above or Range(), len(stage.to_make()) - sum(groups.values())))  # copies
+        texts[stage.stage.name] = _mixed(kinds)
     return total
+
+
+def _known_texts(stage: StagePlan, lengths: Callable[[Stage, Sequence[str]], Sequence[int]]) -> Range:
+    """Return how many tokens the texts of a stage's reused generations have, from a sample of them."""
+    reused = [gen_id for gen_id, found in zip(stage.gen_ids, stage.found, strict=True) if found is not None]
+    if not reused:
+        return Range()
+    found = lengths(stage.stage, reused[:: -(-len(reused) // _SAMPLE)])
+    return _spread(found).times(1 / _BYTES_A_TOKEN) if found else Range()
+
+
+def _mixed(kinds: Sequence[tuple[Range, int]]) -> Range:
+    """Return the range of a number that is of one of several kinds, each so many times."""
+    some = [(kind, count) for kind, count in kinds if count]
+    if not some:
+        return Range()
+    expected = sum(kind.expected * count for kind, count in some) / sum(count for _, count in some)
+    return Range(min(kind.low for kind, _ in some), expected, max(kind.high for kind, _ in some))
 
 
 def _one(
@@ -117,7 +149,7 @@ def _one(
     config: PoolConfig,
     inputs: Inputs,
     known: History,
-    answers: dict[str, Range],
+    above: Range | None,
 ) -> tuple[Range, Range, bool]:
     """Return tokens in and out of one call, and whether the pool's history says so."""
     usages = known.get(choices) or [usage for several in known.values() for usage in several]
@@ -130,10 +162,9 @@ def _one(
     entry = config.models.get(model)
     limit = template.max_tokens or (entry.max_tokens if entry else None) or 0
     prompt = len((template.source + (template.system or "")).encode()) / _BYTES_A_TOKEN
-    above = answers.get(str(stage.stage.parent), Range(high=float(limit), expected=limit * _USUAL_SHARE))
     out = Range(0.0, limit * _USUAL_SHARE, float(limit))
-    answers[stage.stage.name] = out
-    return Range(prompt, prompt + above.expected, prompt + above.high), out, False
+    above = out if above is None else above  # what a root is rendered from is not known: a text of that length
+    return Range(prompt + above.low, prompt + above.expected, prompt + above.high), out, False
 
 
 def _spread(values: Sequence[int]) -> Range:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,7 +25,7 @@ from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, read_config
 from genpool.drift import PARENT, accepted_lines, find_drift, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
-from genpool.errors import Drifted, NotAPool
+from genpool.errors import Drifted, GenpoolError, NotAPool
 from genpool.estimate import Estimate, estimate
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
@@ -33,7 +33,7 @@ from genpool.layout import PoolLayout
 from genpool.ledger import Ledger, utc_now
 from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
-from genpool.membership import adopt, cohort_ids
+from genpool.membership import adopt, cohort_ids, record_slots
 from genpool.new_pool import POOL_FILE, make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
@@ -190,7 +190,15 @@ class Pool:
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
         with closing(self.catalog()) as catalog:
-            return estimate(plan, self.config, self.inputs, catalog.usage)
+            return estimate(plan, self.config, self.inputs, catalog.usage, self._lengths)
+
+    def _lengths(self, stage: Stage, gen_ids: Collection[str]) -> list[int]:
+        """Return how many bytes the texts of some generations have, without those that cannot be read."""
+        found = []
+        for one in gen_ids:
+            with suppress(GenpoolError):
+                found.append(len(self.store.text(self.store.record(stage, one)).encode()))
+        return found
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
@@ -380,8 +388,12 @@ class Pool:
         selection = self._selection(spec, inputs)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
-            plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
-            plan = self._narrowed(plan, on_drift, only)
+
+            def planned() -> Plan:
+                plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+                return self._narrowed(plan, on_drift, only)
+
+            plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             report = new_report(_new_run_id(), plan)
             if not plan.to_make:
@@ -413,7 +425,7 @@ class Pool:
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
 
     def _present(self, stage: Stage) -> Present:
         with closing(self.catalog()) as catalog:

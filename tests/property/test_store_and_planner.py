@@ -60,7 +60,12 @@ BAD = {
 ODD_KEYS: tuple[dict[str, Any], ...] = (
     {},
     {"score": "high", "call": [1], "mode": 3, "run_id": 7, "fingerprints": "none"},
-    {"stage": "something", "gen_id": "something-else", "axes": {"a": 1}, "fingerprints": {"template": 5, "inputs": "zz"}},
+    {
+        "stage": "something",
+        "gen_id": "something-else",
+        "axes": {"a": 1},
+        "fingerprints": {"template": 5, "inputs": "zz"},
+    },
 )
 MOMENTS = (None, "2024-01-01T00:00:00Z", "2024-01-02T00:00:00+02:00", "2024-01-03", "yesterday")
 
@@ -426,9 +431,7 @@ class PoolMachine(RuleBasedStateMachine):
     def damage(self, data: st.DataObject, how: str) -> None:
         """Put a part of a generation back, as a sync does that was interrupted, or something else."""
         task = data.draw(st.sampled_from(sorted(self.model.gens)))
-        if how == "unusable" and any(
-            one.state == how and at == task[0] for (at, _), one in self.model.broken.items()
-        ):
+        if how == "unusable" and any(one.state == how and at == task[0] for (at, _), one in self.model.broken.items()):
             return  # two of these and nothing else in a stage mean another pool.yaml
         place = self.place(task)
         if how == "unusable":
@@ -484,6 +487,14 @@ class PoolMachine(RuleBasedStateMachine):
             ]
             for gen_id, slot in part.slots.items():
                 self.check_slot(part.stage.name, gen_id, slot)
+        lost = {
+            stage: sum(
+                note.startswith(f"{stage}: {count:,} generation") and " unusable, " in note for note in plan.notes
+            )
+            for stage, count in self.model.hidden(wanted).items()
+        }
+        assert all(count == 1 for count in lost.values())
+        assert sum(" unusable, and" in note for note in plan.notes) == len(lost)
         drifted = Counter((one.kind, one.name, gen_id) for one in plan.drift for gen_id in one.gen_ids)
         assert drifted == Counter(
             (*key, gen_id)
@@ -536,7 +547,7 @@ class PoolMachine(RuleBasedStateMachine):
         why = self.pool.why(signature)
         assert (why.gen_id, why.exists) == (one.gen_id, one.state == "reuse")
         assert why.origin == one.origin
-        assert (why.problem is not None) == ((one.state == "unusable"))
+        assert (why.problem is not None) == (one.state == "unusable")
 
     @invariant()
     def what_is_there_is_what_must_be_there(self) -> None:
