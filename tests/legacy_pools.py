@@ -118,7 +118,7 @@ def write_legacy(
     return gen_id
 
 
-def recordslots_of(root: Path, lines: Sequence[tuple[str, str, int]]) -> None:
+def record_slots(root: Path, lines: Sequence[tuple[str, str, int]]) -> None:
     """Write legacy.csv as an earlier run would have left it."""
     body = "".join(f"{stage},{gen_id},{slot},\n" for stage, gen_id, slot in lines)
     (root / "legacy.csv").write_text(f"stage,gen_id,replicate,new_gen_id\n{body}")
