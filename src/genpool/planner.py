@@ -143,7 +143,7 @@ class StagePlan:
             "reused": counts[State.REUSE],
             "own": own,
             "others": counts[State.REUSE] - own,
-            "legacy ids": len(self.legacy),
+            "legacy ids": self._reused_under_legacy_ids(),
             "to make": len(to_make),
             "calls": sum(not self.copies(index) for index in to_make),
             "incomplete": counts[State.INCOMPLETE],
@@ -151,6 +151,13 @@ class StagePlan:
             "unusable": counts[State.UNUSABLE],
             "blocked": counts[State.BLOCKED],
         }
+
+    def _reused_under_legacy_ids(self) -> int:
+        """Return how many tasks reuse a legacy generation: one that is below an id of two tasks counts for both."""
+        if not self.legacy:
+            return 0
+        reused = zip(self.gen_ids, self.states, strict=True)
+        return sum(state == State.REUSE and gen_id in self.legacy for gen_id, state in reused)
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""

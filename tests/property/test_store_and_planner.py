@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from genpool.errors import CallFailed, Drifted, NotFound, StorageFailed
 from genpool.pool import Pool
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
     from tests.dict_model import Taken
     from tests.legacy_pools import Expected
 
-FULL = "--full" in sys.argv or bool(os.environ.get("CRASH_FULL"))
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 COHORTS = ("a", "b", "c")
 ROWS = 3
@@ -607,12 +613,16 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-PoolMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("STATEFUL_EXAMPLES", "0")) or (400 if FULL else 40),
-    stateful_step_count=15,
-    deadline=None,
-    derandomize=not os.environ.get("STATEFUL_EXAMPLES"),
-    phases=[Phase.explicit, Phase.generate],  # shrinking takes longer than a test may; 15 steps can be read
-    suppress_health_check=list(HealthCheck),
-)
-TestPoolUnderRandomUse = PoolMachine.TestCase
+@pytest.mark.timeout(3600)
+def test_a_pool_under_random_use_holds_and_says_what_the_dicts_do(full: bool) -> None:
+    run_state_machine_as_test(
+        PoolMachine,
+        settings=settings(
+            max_examples=500 if full else 30,
+            stateful_step_count=15 if full else 12,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],  # shrinking takes longer than a test may; 15 steps can be read
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
