@@ -464,10 +464,10 @@ def test_a_plan_tells_of_what_cannot_be_read_and_may_be_its_own(root: Path) -> N
     old_draft(root, "opaque")
     plans_right(root, wants)
     assert Pool.open(root).plan("c").notes == ()
+    run(root, Wants([1]), "other")
     shutil.rmtree(root / "gens" / "draft" / "opaque")
     write_folder(root / "gens" / "draft" / "opaque", b"{")
     write_folder(root / "gens" / "draft" / draft_id(0), b"{")
-    run(root, Wants([1]), "other")
     (note,) = Pool.open(root).plan("c").notes
     assert note.startswith("draft: 1 generation is unusable, ")
     assert "opaque/metadata.json" in note
