@@ -14,12 +14,16 @@ NOT_RUN = "NOT RUN"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="sweep every crash point, not every k-th (also: CRASH_FULL=1)")
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="sweep every crash point, use pools at random for longer (also: CRASH_FULL=1)",
+    )
 
 
 @pytest.fixture
 def full(request: pytest.FixtureRequest) -> bool:
-    """Whether crash sweeps take every point."""
+    """Whether crash sweeps take every point, and random use goes on for longer."""
     return bool(request.config.getoption("--full") or os.environ.get("CRASH_FULL"))
 
 

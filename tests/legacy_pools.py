@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +60,11 @@ def right_id(stage: str, fields: Mapping[str, object], salt: str = "") -> str:
     return f"{PREFIXES[stage]}_{digest(canonical(tagged))[:32]}"
 
 
+def fields_of(stage: str, family: Sequence[str], replicate: int) -> dict[str, object]:
+    """Return a signature as an object."""
+    return {**dict(zip(CHOICES[stage], family, strict=True)), "replicate": replicate}
+
+
 def write_folder(folder: Path, metadata: bytes, text: str | None = "A text.\n") -> Path:
     """Write a generation's directory; without a text it is incomplete."""
     folder.mkdir(parents=True)
@@ -80,7 +85,7 @@ def write_right(
     **keys: object,
 ) -> str:
     """Write a generation with its deterministic id; return the id. The values are the stage's `CHOICES`."""
-    fields = {**dict(zip(CHOICES[stage], values, strict=True)), "replicate": replicate}
+    fields = fields_of(stage, values, replicate)
     gen_id = right_id(stage, fields, salt)
     record = {"format": "genpool.generation/1", "id_scheme": "genpool/1", "gen_id": gen_id, "stage": stage, **fields}
     record |= {"origin_cohort_id": origin, "created_at": "2025-01-01T00:00:00+00:00", "mode": "llm", **keys}
@@ -93,6 +98,7 @@ def write_legacy(
     root: Path,
     stage: str,
     gen_id: str,
+    /,
     *values: str,
     replicate: object = _NOT_STATED,
     origin: str | None = "old",
@@ -138,7 +144,9 @@ class Scanned:
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
+    """One generation of a family."""
+
     gen_id: str
     stated: int | None
     legacy: bool
@@ -148,7 +156,7 @@ class _Member:
 def scan(root: Path, stage: str, salt: str = "") -> Scanned:
     """Open every generation of a stage and apply the rules."""
     seen = Scanned()
-    members: dict[Family, list[_Member]] = {}
+    members: dict[Family, list[Member]] = {}
     folder = root / "gens" / stage
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         name = place.name
@@ -170,11 +178,11 @@ def scan(root: Path, stage: str, salt: str = "") -> Scanned:
     recorded = _recorded(root, stage)
     for family, siblings in members.items():
         if any(one.legacy for one in siblings):
-            seen.families[family] = _slots(siblings, recorded)
+            seen.families[family] = slots_of(siblings, recorded)
     return seen
 
 
-def _understood(path: Path, stage: str, name: str, salt: str) -> tuple[dict[str, Any], Family, _Member] | None:
+def _understood(path: Path, stage: str, name: str, salt: str) -> tuple[dict[str, Any], Family, Member] | None:
     """Return a record with what it says, or None where it cannot be used."""
     try:
         record = json.loads(path.read_bytes())
@@ -188,16 +196,16 @@ def _understood(path: Path, stage: str, name: str, salt: str) -> tuple[dict[str,
     if PARENTS[stage] and not _NAME.fullmatch(family[0]):
         return None
     signature = dict(zip(CHOICES[stage], family, strict=True))
-    stated = _stated(record.get("replicate"))
-    right = None if stated is None else right_id(stage, {**signature, "replicate": stated}, salt)
+    said = stated(record.get("replicate"))
+    right = None if said is None else right_id(stage, {**signature, "replicate": said}, salt)
     if "format" in record or "id_scheme" in record:
         rest = {key: value for key, value in record.items() if key != "self"}
         if right != name or record.get("stage") != stage or record.get("self") != digest(canonical(rest)):
             return None
-    return record, family, _Member(name, stated, right != name, _moment(record.get("created_at")))
+    return record, family, Member(name, said, right != name, _moment(record.get("created_at")))
 
 
-def _stated(value: object) -> int | None:
+def stated(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
@@ -224,7 +232,7 @@ def _recorded(root: Path, stage: str) -> dict[str, int]:
     return found
 
 
-def _slots(siblings: Sequence[_Member], recorded: Mapping[str, int]) -> dict[int, str]:
+def slots_of(siblings: Sequence[Member], recorded: Mapping[str, int]) -> dict[int, str]:
     """Return slot to id, by the rule as it is written down."""
     taken = {one.stated: one.gen_id for one in siblings if not one.legacy and one.stated is not None}
     rest = []
@@ -283,34 +291,50 @@ class Expected:
     copies: bool
     origin: str | None
     legacy: bool
+    family: Family = ()
+    slot: int = 0
+    at: int = -1
+    """The position of the parent among the tasks of its stage."""
 
 
 def expected(
-    root: Path, wants: Wants, *, limit: int = 2, scans: Mapping[str, Scanned] | None = None
+    root: Path | None,
+    wants: Wants,
+    *,
+    limit: int = 2,
+    scans: Mapping[str, Scanned] | None = None,
+    failed: Mapping[tuple[str, str], int] | None = None,
+    salt: str = "",
 ) -> dict[str, list[Expected]]:
-    """Return every task of a cohort, in plan order by stage, from a scan of all files."""
+    """Return every task of a cohort, in plan order by stage.
+
+    What there is comes from the files below root, else from whoever knows it: `scans` by stage, and `failed`, how many
+    attempts at a task count.
+    """
     plan: dict[str, list[Expected]] = {}
-    sources = [(f"row-{row}", ()) for row in wants.rows]
+    sources = [(f"row-{row}", (), -1) for row in wants.rows]
     stuck = {"exhausted", "blocked", "unusable"}
     for stage in CHOICES:
-        seen = scans[stage] if scans else scan(root, stage)
+        seen = scans[stage] if scans else scan(cast("Path", root), stage, salt)
         tasks: list[Expected] = []
         below = []
-        for source, above in sources:
+        for source, above, at in sources:
             for choices, replicates, copies in wants.below(stage):
                 family = (source, *choices)
                 for slot in range(1, replicates + 1):
-                    signature = {**dict(zip(CHOICES[stage], family, strict=True)), "replicate": slot}
-                    gen_id = seen.families.get(family, {}).get(slot) or right_id(stage, signature)
-                    state = _state(gen_id, seen)
+                    filled = seen.families.get(family, {}).get(slot)
+                    gen_id = filled or right_id(stage, fields_of(stage, family, slot), salt)
+                    state = "unusable" if not filled and gen_id in seen.legacy else _state(gen_id, seen)
                     waits = next((one for one in above if one != "reuse"), None)
                     if state in {"mint", "incomplete"} and waits in stuck:
                         state = "blocked"
-                    elif state in {"mint", "incomplete"} and not copies and _failed(root, stage, gen_id) >= limit:
-                        state = "exhausted"
+                    elif state in {"mint", "incomplete"} and not copies:
+                        tried = _failed(root, stage, gen_id) if root else (failed or {}).get((stage, gen_id), 0)
+                        state = "exhausted" if tried >= limit else state
                     legacy = state == "reuse" and gen_id in seen.legacy
-                    tasks.append(Expected(gen_id, state, copies, seen.whole.get(gen_id), legacy))
-                    below.append((gen_id, (state, *above)))
+                    origin = seen.whole.get(gen_id) if state == "reuse" else None
+                    below.append((gen_id, (state, *above), len(tasks)))
+                    tasks.append(Expected(gen_id, state, copies, origin, legacy, family, slot, at))
         if tasks:
             plan[stage] = tasks
         sources = below

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from genpool.llm.scripted import Script
     from genpool.planner import Plan
 
-_TEMPLATES = {
+TEMPLATES = {
     "draft/plain.j2": "---\nparser: text\n---\nWrite about {{ row.topic }}. Version {{ replicate }}.\n",
     "draft/long.j2": "---\nparser: text\n---\nWrite at length about {{ row.topic }}. Version {{ replicate }}.\n",
     "essay/story.j2": "---\nparser: text\n---\n{{ draft.text }}\nTell it as a story.\n",
@@ -48,18 +48,23 @@ def make_pool(
     salt: str = "",
 ) -> Pool:
     """Make a pool with `rows` rows, models `writer` and `judge` (or the given YAML entries), no cohort."""
-    entries = {"writer": "{client: scripted}", "judge": "{client: scripted}", **(models or {})}
     root.mkdir(parents=True, exist_ok=True)
-    (root / "pool.yaml").write_text(
-        f'format: genpool.pool/1\nid_scheme: genpool/1\nsalt: "{salt}"\nmodels:\n'
-        + "".join(f"  {name}: {entry}\n" for name, entry in entries.items())
-    )
+    write_config(root, models=models, salt=salt)
     write_rows(root, range(rows))
-    for name, text in _TEMPLATES.items():
+    for name, text in TEMPLATES.items():
         path = root / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return Pool.open(root)
+
+
+def write_config(root: Path, *, models: Mapping[str, str] | None = None, salt: str = "") -> None:
+    """Write pool.yaml with the models `writer` and `judge`, or the given YAML entries."""
+    entries = {"writer": "{client: scripted}", "judge": "{client: scripted}", **(models or {})}
+    (root / "pool.yaml").write_text(
+        f'format: genpool.pool/1\nid_scheme: genpool/1\nsalt: "{salt}"\nmodels:\n'
+        + "".join(f"  {name}: {entry}\n" for name, entry in entries.items())
+    )
 
 
 def write_rows(root: Path, numbers: Sequence[int], file: str = "rows.csv") -> None:

@@ -123,6 +123,27 @@ def choices_key(values: Iterable[FieldValue]) -> str:
     return canonical_json(list(values)).decode()
 
 
+def of_another_task(present: Present, signature: Signature, minted: str) -> str | None:
+    """Return what is wrong with what bears a task's minted id, where that is a legacy record of another task.
+
+    Such a record is whole, and reused in the slot that it fills; but it is not the generation of this task.
+
+    Args:
+        present: What the stage holds.
+        signature: The task.
+        minted: The deterministic id of the signature.
+    """
+    if minted not in present.legacy:
+        return None
+    family = present.families.get((signature.source, choices_key(signature.values[1:-1])), {})
+    return None if family.get(signature.replicate) == minted else misnamed(signature.stage, minted)
+
+
+def misnamed(stage: Stage, gen_id: str) -> str:
+    """Return the words for a legacy record that stands under the id of another task."""
+    return f"{stage.name} {gen_id}: its record states another task than its id"
+
+
 def as_configured(stage: Stage, present: Present) -> Present:
     """Return what a stage holds, unless its generations were made under another salt or another stage.
 

@@ -8,8 +8,8 @@ price is said to have none; its calls are left out of the cost.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ from genpool.records import MODE_COPY
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from genpool.canonical import Json
     from genpool.catalog import Catalog
@@ -42,7 +42,11 @@ _Group = tuple[tuple["FieldValue", ...], str]
 _Made = Mapping[str, tuple["Signature", str | None]]
 """Ids of a stage's generations to signature and mode."""
 
+Lengths = Callable[["Stage", "Sequence[str]"], "Sequence[int]"]
+"""The lengths in bytes of the texts of some generations of a stage; those that cannot be read are left out."""
+
 _BYTES_A_TOKEN: Final = 4  # of English prose, roughly
+_SAMPLE: Final = 100  # of a stage's texts that are looked at
 _USUAL_SHARE: Final = 0.5  # of its limit that an answer takes, where nothing is known
 
 
@@ -96,7 +100,9 @@ class Estimate:
         }
 
 
-def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[Stage], History]) -> Estimate:
+def estimate(
+    plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[Stage], History], lengths: Lengths
+) -> Estimate:
     """Return what the calls of a plan will take.
 
     Args:
@@ -104,19 +110,25 @@ def estimate(plan: Plan, config: PoolConfig, inputs: Inputs, history: Callable[[
         config: The pool's models: limits and prices.
         inputs: The templates.
         history: What the calls of a stage took so far.
+        lengths: How long the texts of generations are.
     """
 
-    def groups(stage: StagePlan) -> Counter[_Group]:
-        return Counter(
+    def share(stage: StagePlan) -> _Share:
+        to_make = stage.to_make()
+        groups = Counter(
             (stage.variant(index)[:-1], plan.model_of(stage, index) or "")
-            for index in stage.to_make()
+            for index in to_make
             if not stage.copies(index)
         )
+        kept = [gen_id for gen_id, found in zip(stage.gen_ids, stage.found, strict=True) if found is not None]
+        return _Share(stage.stage, groups, len(to_make) - groups.total(), kept)
 
-    return _estimated([(stage.stage, groups(stage)) for stage in plan.stages], config, inputs, history)
+    return _estimated([share(stage) for stage in plan.stages], config, inputs, history, lengths)
 
 
-def estimate_again(tasks: Iterable[tuple[str, str]], catalog: Catalog, config: PoolConfig, inputs: Inputs) -> Estimate:
+def estimate_again(
+    tasks: Collection[tuple[str, str]], catalog: Catalog, config: PoolConfig, inputs: Inputs, lengths: Lengths
+) -> Estimate:
     """Return what the calls will take that make some generations again.
 
     Args:
@@ -124,15 +136,23 @@ def estimate_again(tasks: Iterable[tuple[str, str]], catalog: Catalog, config: P
         catalog: What exists, these generations too.
         config: The pool's models: limits and prices.
         inputs: The templates: one that copies now makes no call, whatever it did then.
+        lengths: How long the texts of generations are.
     """
     found = {stage.name: _signatures(stage, catalog) for stage in config.pipeline}
-    groups: dict[str, Counter[_Group]] = {stage.name: Counter() for stage in config.pipeline}
+    shares = {stage.name: _Share(stage, Counter(), 0, []) for stage in config.pipeline}
+    kept: dict[str, set[str]] = {stage.name: set() for stage in config.pipeline}
+    goes = frozenset(tasks)
     for name, gen_id in tasks:
         signature, mode = found[name][gen_id]
-        if not _copied(signature, mode, inputs):
-            groups[name][signature.values[1:-1], _model(signature, found)] += 1
-    by_stage = [(config.pipeline[name], counts) for name, counts in groups.items()]
-    return _estimated(by_stage, config, inputs, catalog.usage)
+        above = signature.stage.parent
+        if above is not None and (above, signature.source) not in goes and signature.source in found[above]:
+            kept[above].add(signature.source)
+        if _copied(signature, mode, inputs):
+            shares[name] = replace(shares[name], copies=shares[name].copies + 1)
+        else:
+            shares[name].groups[signature.values[1:-1], _model(signature, found)] += 1
+    ordered = [replace(share, kept=sorted(kept[name])) for name, share in shares.items()]
+    return _estimated(ordered, config, inputs, catalog.usage, lengths)
 
 
 def _signatures(stage: Stage, catalog: Catalog) -> _Made:
@@ -162,22 +182,56 @@ def _model(signature: Signature, found: Mapping[str, _Made]) -> str:
     return str(signature[MODEL_FIELD])
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What an estimate is about in one stage."""
+
+    stage: Stage
+    groups: Counter[_Group]
+    """The calls."""
+    copies: int
+    """How many tasks pass their parent's text on."""
+    kept: Sequence[str]
+    """Generations that exist already and may be read by what is made."""
+
+
 def _estimated(
-    groups: Iterable[tuple[Stage, Mapping[_Group, int]]],
+    shares: Iterable[_Share],
     config: PoolConfig,
     inputs: Inputs,
     history: Callable[[Stage], History],
+    lengths: Lengths,
 ) -> Estimate:
     """Return what the calls of some stages will take, parents before children."""
     total = Estimate()
-    answers: dict[str, Range] = {}
-    for stage, counts in groups:
-        known = history(stage) if counts else {}
-        for (levels, model), count in counts.items():
-            one = _one(stage, levels, config.models.get(model), inputs, known, answers)
+    texts: dict[str, Range] = {}
+    for share in shares:
+        known = history(share.stage) if share.groups else {}
+        above = texts.get(str(share.stage.parent))
+        kinds = [(_known_texts(share, lengths), len(share.kept)), (above or Range(), share.copies)]
+        for (levels, model), count in share.groups.items():
+            one = _one(share.stage, levels, config.models.get(model), inputs, known, above)
             total = _with(total, one, model, count, config)
-        answers.setdefault(stage.name, Range())
+            kinds.append((one[1], count))
+        texts[share.stage.name] = _mixed(kinds)
     return total
+
+
+def _known_texts(share: _Share, lengths: Lengths) -> Range:
+    """Return how many tokens the texts that exist have, from a sample of them."""
+    if not share.kept:
+        return Range()
+    found = lengths(share.stage, share.kept[:: -(-len(share.kept) // _SAMPLE)])
+    return _spread(found).times(1 / _BYTES_A_TOKEN) if found else Range()
+
+
+def _mixed(kinds: Sequence[tuple[Range, int]]) -> Range:
+    """Return the range of a number that is of one of several kinds, each so many times."""
+    some = [(kind, count) for kind, count in kinds if count]
+    if not some:
+        return Range()
+    expected = sum(kind.expected * count for kind, count in some) / sum(count for _, count in some)
+    return Range(min(kind.low for kind, _ in some), expected, max(kind.high for kind, _ in some))
 
 
 def _one(
@@ -186,7 +240,7 @@ def _one(
     entry: ModelEntry | None,
     inputs: Inputs,
     known: History,
-    answers: dict[str, Range],
+    above: Range | None,
 ) -> tuple[Range, Range, bool]:
     """Return tokens in and out of one call, and whether the pool's history says so."""
     usages = known.get(choices_key(levels)) or [usage for several in known.values() for usage in several]
@@ -200,10 +254,9 @@ def _one(
     else:
         prompt = len((template.source + (template.system or "")).encode()) / _BYTES_A_TOKEN
         limit = template.max_tokens or (entry.max_tokens if entry else None) or 0
-    above = answers.get(str(stage.parent), Range(high=float(limit), expected=limit * _USUAL_SHARE))
     out = Range(0.0, limit * _USUAL_SHARE, float(limit))
-    answers[stage.name] = out
-    return Range(prompt, prompt + above.expected, prompt + above.high), out, False
+    above = out if above is None else above  # what a root is rendered from is not known: a text of that length
+    return Range(prompt + above.low, prompt + above.expected, prompt + above.high), out, False
 
 
 def _spread(values: Sequence[int]) -> Range:

@@ -23,7 +23,7 @@ from genpool.signatures import reference_problem
 from genpool.slots import has_lines, read_slots, slot_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from genpool.canonical import Json
     from genpool.inputs import Inputs
@@ -64,7 +64,9 @@ def membership_bytes(plan: Plan) -> bytes:
 
 
 def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, models: Iterable[str]) -> bool:
-    """Make a plan the cohort's membership; record what its combo ids and legacy generations stand for.
+    """Make a plan the cohort's membership; record what its combo ids stand for.
+
+    The slots of its legacy generations are recorded before, by `record_slots`.
 
     Args:
         layout: The pool's paths.
@@ -82,7 +84,6 @@ def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, mode
         InvalidCombo: A combo id was recorded under another meaning in the meantime.
     """
     _record_combos(layout, plan, inputs)
-    _record_slots(layout, plan)
     members = membership_bytes(plan)
     facts = _facts(spec, inputs, models, members)
     with (
@@ -162,16 +163,40 @@ def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
         append_lines(layout.combos, combo_lines(book.new(plan.combos)))
 
 
-def _record_slots(layout: PoolLayout, plan: Plan) -> None:
-    """Append the slots of the legacy generations that the plan looked at to legacy.csv, so that they never move."""
-    assigned = [(stage.stage.name, gen_id, slot) for stage in plan.stages for gen_id, slot in stage.slots.items()]
-    if not assigned:
-        return
-    with file_lock(layout, "legacy", "legacy.csv"), storage_errors("cannot write legacy.csv"):
-        recorded = read_slots(layout)
-        new = [one for one in assigned if one[1] not in recorded.get(one[0], {})]
+def record_slots(layout: PoolLayout, plan: Plan, plan_anew: Callable[[], Plan]) -> Plan:
+    """Append the slots of the legacy generations that a plan looked at to legacy.csv, so that they never move.
+
+    What is recorded was planned under the lock. Otherwise two that adopt at once could each record a part of a
+    family as they saw it, and the parts need not fit.
+
+    Args:
+        layout: The pool's paths.
+        plan: The plan.
+        plan_anew: Makes the plan once more.
+
+    Returns:
+        The plan whose slots are recorded: the given one, or where slots were not recorded yet the one made anew.
+
+    Raises:
+        PoolBusy: Another process holds the lock all the time.
+        StorageFailed: legacy.csv could not be written.
+    """
+    if all(recorded == slot for recorded, (_, _, slot) in _slots_of(layout, plan)):
+        return plan
+    with file_lock(layout, "legacy", "legacy.csv"):
+        plan = plan_anew()
+        new = [one for recorded, one in _slots_of(layout, plan) if recorded is None]
         if new:
-            append_lines(layout.legacy, slot_lines(new, new=not has_lines(layout)))
+            with storage_errors("cannot write legacy.csv"):
+                append_lines(layout.legacy, slot_lines(new, new=not has_lines(layout)))
+    return plan
+
+
+def _slots_of(layout: PoolLayout, plan: Plan) -> list[tuple[int | None, tuple[str, str, int]]]:
+    """Return stage, id and slot of the legacy generations that a plan looked at, each with the slot recorded for it."""
+    assigned = [(stage.stage.name, gen_id, slot) for stage in plan.stages for gen_id, slot in stage.slots.items()]
+    recorded = read_slots(layout) if assigned else {}
+    return [(recorded.get(one[0], {}).get(one[1]), one) for one in assigned]
 
 
 def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from genpool.catalog import choices_key
+from genpool.catalog import choices_key, misnamed
 from genpool.gen_ids import ids_below
 from genpool.notebook import counts_table
 from genpool.signatures import FieldValue, Signature
@@ -148,7 +148,7 @@ class StagePlan:
             "reused": counts[State.REUSE],
             "own": own,
             "others": counts[State.REUSE] - own,
-            "legacy ids": len(self.legacy),
+            "legacy ids": self._reused_under_legacy_ids(),
             "to make": len(to_make),
             "calls": sum(not self.copies(index) for index in to_make),
             "incomplete": counts[State.INCOMPLETE],
@@ -156,6 +156,13 @@ class StagePlan:
             "unusable": counts[State.UNUSABLE],
             "blocked": counts[State.BLOCKED],
         }
+
+    def _reused_under_legacy_ids(self) -> int:
+        """Return how many tasks reuse a legacy generation: one that is below an id of two tasks counts for both."""
+        if not self.legacy:
+            return 0
+        reused = zip(self.gen_ids, self.states, strict=True)
+        return sum(state == State.REUSE and gen_id in self.legacy for gen_id, state in reused)
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
@@ -283,11 +290,13 @@ def make_plan(
         StorageFailed: The store cannot be read.
     """
     stages = {one.stage.name: one for one in lineage[-1:]}
+    unreadable: list[str] = []
     for chosen in selection.stages:
         stage = chosen.stage
         above = stages.get(stage.parent) if stage.parent else None
-        plan = _stage_plan(chosen, above, config.salt, present(stage))
-        stages[stage.name] = plan
+        here = present(stage)
+        stages[stage.name] = plan = _stage_plan(chosen, above, config.salt, here)
+        unreadable.extend(_unreadable(plan, here))
     made = Plan(
         cohort_id,
         config.pipeline,
@@ -299,7 +308,16 @@ def make_plan(
     )
     for plan in made.stages:
         _mark_stuck(made, plan, config, store, retry_exhausted=retry_exhausted)
-    return replace(made, notes=(*made.notes, *_orphans(made), *_gone(made)))
+    return replace(made, notes=(*made.notes, *unreadable, *_orphans(made), *_gone(made)))
+
+
+def _unreadable(plan: StagePlan, present: Present) -> Iterator[str]:
+    """Say what is not usable and stands in no task's place: what nobody can read may be any legacy generation."""
+    lost = sorted(present.unusable.keys() - plan.problems.keys())
+    if lost:
+        what = "1 generation is" if len(lost) == 1 else f"{len(lost):,} generations are"
+        said = f"{plan.stage.name}: {what} unusable, and no task's id says whose; if of this cohort, it is made anew"
+        yield f"{said}. The first: {present.unusable[lost[0]]}"
 
 
 def _gone(plan: Plan) -> Iterator[str]:
@@ -342,7 +360,7 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         led_to.extend(chosen.leads_to[branch])
     slots, filled = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants)
     found = list(map(present.whole.get, gen_ids))
-    misnamed = (
+    wrong = (
         [at for at, gen_id in enumerate(gen_ids) if at not in filled and gen_id in present.legacy]
         if present.legacy
         else []
@@ -354,9 +372,9 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         for index, gen_id in enumerate(gen_ids):
             states[index] = odd.get(gen_id, states[index])
     problems = {gen_id: present.unusable[gen_id] for gen_id in gen_ids if gen_id in present.unusable} if odd else {}
-    for index in misnamed:
+    for index in wrong:
         found[index], states[index] = None, State.UNUSABLE
-        problems[gen_ids[index]] = f"{stage.name} {gen_ids[index]}: its record states another task than its id"
+        problems[gen_ids[index]] = misnamed(stage, gen_ids[index])
     return StagePlan(
         stage=stage,
         gen_ids=gen_ids,

@@ -11,7 +11,7 @@ pool.scope("demo").counts()       # asks about the cohort
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from genpool.config import PoolConfig, find_root, read_config
 from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
-from genpool.errors import Drifted
+from genpool.errors import Drifted, GenpoolError
 from genpool.estimate import Estimate, estimate, estimate_again
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
@@ -32,7 +32,7 @@ from genpool.layout import PoolLayout
 from genpool.ledger import utc_now
 from genpool.lineage import plan_roots
 from genpool.locks import file_lock, pool_lock
-from genpool.membership import adopt, cohort_ids
+from genpool.membership import adopt, cohort_ids, record_slots
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
@@ -180,7 +180,15 @@ class Pool:
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
         with closing(self.catalog()) as catalog:
-            return estimate(plan, self.config, self.inputs, catalog.usage)
+            return estimate(plan, self.config, self.inputs, catalog.usage, self._lengths)
+
+    def _lengths(self, stage: Stage, gen_ids: Collection[str]) -> list[int]:
+        """Return how many bytes the texts of some generations have, without those that cannot be read."""
+        found = []
+        for one in gen_ids:
+            with suppress(GenpoolError):
+                found.append(len(self.store.text(self.store.record(stage, one)).encode()))
+        return found
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
@@ -269,7 +277,7 @@ class Pool:
         tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
         removal = plan_regeneration(self._holdings(), cohort_id, tasks)
         with closing(self.catalog()) as catalog:
-            again = estimate_again(removal.goes, catalog, self.config, self.inputs)
+            again = estimate_again(removal.goes, catalog, self.config, self.inputs, self._lengths)
         return chosen, replace(removal, again=again)
 
     def regenerate(
@@ -428,8 +436,12 @@ class Pool:
             check_file_system(self.layout)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
-            plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
-            plan = self._narrowed(plan, on_drift, only)
+
+            def planned() -> Plan:
+                plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+                return self._narrowed(plan, on_drift, only)
+
+            plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
             return await execute(plan, self.config, self.store, inputs, options)
@@ -452,7 +464,7 @@ class Pool:
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
 
     def matching(
         self,

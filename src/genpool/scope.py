@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from genpool.catalog import of_another_task
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
 from genpool.filters import Candidate, choose, read_conditions
+from genpool.gen_ids import gen_id as id_of
 from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
@@ -45,8 +47,8 @@ class MemberState:
     stage: str
     gen_id: str
     state: str
-    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged);
-    `made` where no cohort was asked about."""
+    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged, or
+    states another task); `made` where no cohort was asked about."""
     record: Record | None
     """Its record; None where it is missing or unusable."""
     fields: Mapping[str, FieldValue]
@@ -101,6 +103,7 @@ class CohortScope:
         store: The pool's store.
         present: What each stage holds: a catalog's `present`.
         cohort_id: The cohort.
+        salt: The pool's salt.
 
     Raises:
         NotFound: The cohort has no membership.
@@ -113,8 +116,10 @@ class CohortScope:
         store: GenerationStore,
         present: Callable[[Stage], Present],
         cohort_id: str,
+        salt: str,
     ) -> None:
         self.cohort_id = cohort_id
+        self._salt = salt
         self._look = present
         self._layout = layout
         self._pipeline = pipeline
@@ -135,7 +140,7 @@ class CohortScope:
         """Return the members that are unusable, each with what is wrong."""
         found = {}
         for member in self._members:
-            said = self._present[member.stage].unusable.get(member.gen_id)
+            said = self._present[member.stage].unusable.get(member.gen_id) or self._of_another_task(member)
             if said is not None:
                 found[member.gen_id] = said
         return found
@@ -232,7 +237,33 @@ class CohortScope:
         present = self._present[member.stage]
         if member.gen_id not in present.whole:
             return UNUSABLE if member.gen_id in present.unusable else MISSING
+        if self._of_another_task(member) is not None:
+            return UNUSABLE
         return OWN if present.origin(member.gen_id) == self.cohort_id else REUSED
+
+    def _of_another_task(self, member: Member) -> str | None:
+        """Return what is wrong where a legacy record of another task stands under a member's id, as a plan says it."""
+        present = self._present[member.stage]
+        if member.gen_id not in present.legacy:
+            return None
+        try:
+            signature = self._signature(member)
+        except InvalidSignature:
+            return None  # a membership need not have the fields: then the record says what it is
+        minted = id_of(signature, self._salt)
+        return of_another_task(present, signature, minted) if minted == member.gen_id else None
+
+    def _signature(self, member: Member) -> Signature:
+        """Return the signature that the membership states.
+
+        Raises:
+            InvalidSignature: It does not state a whole one.
+        """
+        fields: dict[str, FieldValue] = dict(member.fields)
+        stated = member.fields.get(REPLICATE_FIELD, "")
+        if stated.isascii() and stated.isdecimal() and len(stated) < 11:
+            fields[REPLICATE_FIELD] = int(stated)
+        return Signature.of(self._pipeline[member.stage], fields)
 
     def _record(self, stage: Stage, gen_id: str) -> Record:
         try:
@@ -302,10 +333,7 @@ class CohortScope:
         """
         for member in self._members:
             if stage in {None, member.stage} and self._standing(member) == MISSING:
-                fields = {
-                    name: int(value) if name == REPLICATE_FIELD else value for name, value in member.fields.items()
-                }
-                yield Signature.of(self._pipeline[member.stage], fields)
+                yield self._signature(member)
 
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genpool.catalog import of_another_task
 from genpool.errors import NotFound
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import cohort_ids, read_membership
@@ -59,14 +60,15 @@ def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str,
     present = catalog.present(signature.stage)
     minted = id_of(signature, salt)
     gen_id = catalog.in_slot(present, signature) or minted
-    found = present.whole.get(gen_id)
+    problem = of_another_task(present, signature, gen_id) if gen_id == minted else None
+    found = present.whole.get(gen_id) if problem is None else None
     return Why(
         signature=signature,
         gen_id=gen_id,
         exists=found is not None,
         origin=present.origin(gen_id) if found else None,
         cohorts=tuple(_cohorts_of(layout, pipeline, gen_id)),
-        problem=present.unusable.get(gen_id),
+        problem=problem or present.unusable.get(gen_id),
         nearest=None if found else _nearest(catalog, signature),
     )
 

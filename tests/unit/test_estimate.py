@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from genpool.llm.client import Completion
 from genpool.pool import Pool
 from genpool.records import Usage
 from genpool.testing import ScriptedModel
+from tests.legacy_pools import write_legacy
 from tests.small_pools import make_pool, models, whole_cohort, write_spec
 
 if TYPE_CHECKING:
@@ -74,6 +76,27 @@ def test_with_history_it_is_what_such_calls_took(pool: Pool) -> None:
     assert expected.output_tokens == Range(30, 30, 30)
     assert expected.cost is not None
     assert expected.cost.expected == pytest.approx((70 * 1 + 30 * 2) / 1e6)
+
+
+def test_texts_that_are_reused_and_that_no_call_tells_of_are_as_long_as_they_are(pool: Pool) -> None:
+    for row in range(2):
+        write_legacy(pool.root, "draft", f"old-{row}", f"row-{row}", "plain", "writer", text="word " * 800)
+    template = len("{{ draft.text }}\nTell it as a story.\n") / 4
+    write_spec(pool.root, essay="template: [story]")
+    expected = pool.estimate(pool.plan("c"))
+    assert (expected.calls, expected.without_history) == (2, 2)
+    assert expected.input_tokens == Range(2 * (1000 + template), 2 * (1000 + template), 2 * (1000 + template))
+
+
+def test_what_is_below_calls_with_a_history_is_expected_to_read_what_they_wrote(pool: Pool) -> None:
+    """The drafts that were made tell how long the next will be; the essays have no history of their own."""
+    pool.run(write_spec(pool.root), models=models(writer=ScriptedModel(["word " * 400])))
+    template = len("{{ draft.text }}\nTell it as a story.\n") / 4
+    write_spec(pool.root, draft="template: [plain], model: [writer], replicates: 2", essay="template: [story]")
+    plan = pool.plan("c")
+    essays = pool.estimate(plan).input_tokens
+    drafts = pool.estimate(replace(plan, stages=plan.stages[:1])).input_tokens
+    assert essays.expected - drafts.expected >= 4 * (400 + template)
 
 
 def test_nothing_to_make_takes_nothing(pool: Pool) -> None:

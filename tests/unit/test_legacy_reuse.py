@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genpool.cli.main import main
+from genpool.membership import record_slots
 from genpool.pool import Pool
 from genpool.scope import StageCounts
 from tests.legacy_pools import (
@@ -259,6 +260,39 @@ def test_a_recorded_slot_never_moves_and_a_second_plan_gives_the_same_ids(root: 
     assert (root / "legacy.csv").read_text().count("\n") == recorded.count("\n") + 2, "recorded once"
 
 
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_two_that_adopt_at_once_do_not_record_halves_that_do_not_fit(root: Path, first: str) -> None:
+    """One planned before an older generation came, one after; whoever records first is right."""
+    old_draft(root, "X", created_at="2024-02-01")
+    want(root, Wants([0], draft_replicates=2))
+    plans = {"old": Pool.open(root).plan("c")}
+    old_draft(root, "W", created_at="2024-01-01")
+    plans["new"] = Pool.open(root).plan("c")
+    second = "new" if first == "old" else "old"
+    pool = Pool.open(root)
+    record_slots(pool.layout, plans[first], lambda: plans[first])
+    adopted = record_slots(pool.layout, plans[second], lambda: pool.plan("c"))
+    assert adopted.stages[0].gen_ids == (["X", "W"] if first == "old" else ["W", "X"])
+    recorded = [line.split(",")[1:3] for line in (root / "legacy.csv").read_text().splitlines()[1:]]
+    assert sorted(recorded, key=lambda line: line[1]) == [
+        [one, str(at + 1)] for at, one in enumerate(adopted.stages[0].gen_ids)
+    ]
+    assert Pool.open(root).plan("c").stages[0].gen_ids == adopted.stages[0].gen_ids
+
+
+def test_a_run_records_nothing_beside_what_another_recorded_meanwhile(root: Path) -> None:
+    """The other one looked at a generation that is older, and recorded it before we could."""
+    old_draft(root, "X", created_at="2024-02-01")
+    want(root, Wants([0], draft_replicates=2))
+    pool = Pool.open(root)
+    stale = pool.plan("c")
+    old_draft(root, "W", created_at="2024-01-01")
+    run(root, Wants([0], draft_replicates=2), "d")
+    recorded = (root / "legacy.csv").read_text()
+    assert record_slots(pool.layout, stale, lambda: pool.plan("c")).stages[0].gen_ids == ["W", "X"]
+    assert (root / "legacy.csv").read_text() == recorded
+
+
 @pytest.mark.parametrize("torn", ["", "stage,gen", "stage,gen_id,replicate,new_gen_id"])
 def test_a_record_whose_header_was_torn_by_a_crash_is_begun_anew(root: Path, torn: str) -> None:
     old_draft(root, "o")
@@ -392,3 +426,48 @@ def test_show_tells_text_and_lineage_of_an_old_one(root: Path, capsys: pytest.Ca
     capsys.readouterr()
     assert main(["--pool", str(root), "show", "a.b-c_d"]) == 0
     assert "An old text." in capsys.readouterr().out
+
+
+# --- under the id of another task -------------------------------------------------------------------
+
+
+def test_plan_scope_and_why_agree_on_a_record_of_another_task(root: Path) -> None:
+    """Under the id of the second draft stands an old record that says that it is the first."""
+    wants = Wants([0], draft_replicates=2)
+    pool = Pool.open(root)
+    run(root, wants)
+    shutil.rmtree(root / "gens" / "draft" / draft_id(0, 1))
+    shutil.rmtree(root / "gens" / "draft" / draft_id(0, 2))
+    old_draft(root, draft_id(0, 2), 1)
+    plans_right(root, wants)
+    plan, scope = pool.plan("c"), pool.scope("c")
+    assert [task.state.name for task in plan.tasks()] == ["MINT", "UNUSABLE"]
+    assert scope.counts()["draft"] == StageCounts(wanted=2, missing=1, unusable=1)
+    assert [one.state for one in scope.members()] == ["missing", "unusable"]
+    assert scope.problems() == dict(plan.stages[0].problems)
+    why = pool.why(plan.stages[0].task(1).signature)
+    assert (why.exists, why.problem) == (False, scope.problems()[draft_id(0, 2)])
+
+
+def test_the_same_record_is_reused_where_it_says_that_it_belongs(root: Path) -> None:
+    old_draft(root, draft_id(0, 2), 0, replicate=1)
+    wants = Wants([0], draft_replicates=2, essays=("story",))
+    write_legacy(root, "essay", "e-old", draft_id(0, 2), "story")
+    plans_right(root, wants)
+    run(root, wants)
+    scope = Pool.open(root).scope("c")
+    assert [one.state for one in scope.members("draft")] == ["reused", "unusable"]
+
+
+def test_a_plan_tells_of_what_cannot_be_read_and_may_be_its_own(root: Path) -> None:
+    wants = Wants([0])
+    old_draft(root, "opaque")
+    plans_right(root, wants)
+    assert Pool.open(root).plan("c").notes == ()
+    run(root, Wants([1]), "other")
+    shutil.rmtree(root / "gens" / "draft" / "opaque")
+    write_folder(root / "gens" / "draft" / "opaque", b"{")
+    write_folder(root / "gens" / "draft" / draft_id(0), b"{")
+    (note,) = Pool.open(root).plan("c").notes
+    assert note.startswith("draft: 1 generation is unusable, ")
+    assert "opaque/metadata.json" in note
