@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from genpool.canonical import sha256
+from genpool.directory_store import DirectoryStore
 from genpool.gen_ids import gen_id
 from genpool.grouping import Grouped
 from genpool.layout import PoolLayout
 from genpool.records import Record
 from genpool.signatures import Signature
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import Attempt, DirectoryStore, Generation, Output
+from genpool.store import Attempt, Generation, Output
 from measure import best_of, print_table
 
 COUNT = 1024

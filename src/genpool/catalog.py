@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
     from genpool.records import Record
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
-    from genpool.store import DirectoryStore
 
 _VERSION: Final = 4
 _DISTRUST: Final = 2_000_000_000  # nanoseconds

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from genpool.config import PoolConfig
+    from genpool.directory_store import DirectoryStore
     from genpool.inputs import Inputs
     from genpool.llm.client import ModelClient
     from genpool.planner import Plan
-    from genpool.store import DirectoryStore
 
 _FILES_EACH: Final = 3  # a claim, a connection, and what is being written
 _FILES_BESIDE: Final = 256

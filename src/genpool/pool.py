@@ -21,6 +21,7 @@ from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog, Present, as_configured
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
+from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
 from genpool.durable import append_lines, storage_errors
@@ -42,7 +43,6 @@ from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
-from genpool.store import DirectoryStore
 from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of

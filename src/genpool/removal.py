@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.catalog import Catalog, Present
+    from genpool.directory_store import DirectoryStore
     from genpool.estimate import Estimate
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline, Stage
-    from genpool.store import DirectoryStore
     from genpool.trash import Trashed
 
 PURGE: Final = "purge"

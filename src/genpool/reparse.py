@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 
     from genpool.canonical import Json
     from genpool.catalog import Catalog, Present
+    from genpool.directory_store import DirectoryStore
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
     from genpool.prompts import Template
     from genpool.records import Record, Score
     from genpool.stages import Pipeline, Stage
-    from genpool.store import Attempt, DirectoryStore
+    from genpool.store import Attempt
 
 UNPARSEABLE: Final = "unparseable"
 _INCOMPLETE: Final = "incomplete"

@@ -23,12 +23,13 @@ from genpool.planner import Plan, StagePlan, unacceptable
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY, MODE_LLM, Call, Reason, Record
 from genpool.stages import TEMPLATE_FIELD
-from genpool.store import BOUGHT_TWICE, Attempt, DirectoryStore, Generation, Output
+from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from genpool.config import ModelEntry, PoolConfig
+    from genpool.directory_store import DirectoryStore
     from genpool.llm.clients import Clients
     from genpool.prompts import Prompt, Template
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.directory_store import DirectoryStore
 from genpool.errors import CorruptGeneration, GenpoolError, PoolBusy, StorageFailed
 from genpool.layout import PoolLayout
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import DirectoryStore, GenerationStore
 from genpool.testing import StoreContract, StorePlace, sample_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from genpool.store import GenerationStore
 
 DRAFT = DEFAULT_PIPELINE["draft"]
 

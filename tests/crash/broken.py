@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from genpool.claims import Claims
+from genpool.directory_store import DirectoryStore
 from genpool.durable import flush_directory, make_directory, replace_file, write_all, write_directory, write_file
 from genpool.layout import METADATA, PoolLayout
 from genpool.ledger import Ledger
 from genpool.membership import read_membership
 from genpool.pool import Pool
-from genpool.store import DirectoryStore
 from genpool.trash import DONE, PLANNED, UNDONE, Trashed, find_trashed, read_trash, throw_away
 
 if TYPE_CHECKING:

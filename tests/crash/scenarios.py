@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from genpool import durable
+from genpool.directory_store import DirectoryStore
 from genpool.errors import GenpoolError, NotFound
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger, read_ledger
@@ -20,7 +21,6 @@ from genpool.membership import adopt, membership_bytes
 from genpool.pool import Pool
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import DirectoryStore
 from genpool.testing import sample_generation
 from tests.small_pools import generations, make_pool, torn_generations, write_spec
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.claims import Claims
 from genpool.errors import CallFailed, MissingKey, ModelUnavailable, StorageFull
 from genpool.testing import ScriptedModel
 from tests.small_pools import (
@@ -514,20 +515,46 @@ def test_every_task_is_counted_once_whatever_became_of_it(tmp_path: Path) -> Non
         assert row["own"] + row["others"] == row["reused"]
 
 
-def test_what_another_run_was_first_with_is_reused_and_its_cohort_named(pool: Pool) -> None:
-    write_spec(pool.root, essay="template: [story, same]")
-    write_spec(pool.root, "quick", essay="template: [story, same]")
+def test_of_two_runs_at_once_each_makes_what_the_other_does_not_and_names_whose_it_reused(pool: Pool) -> None:
+    names = ("c", "quick")
+    for name in names:
+        write_spec(pool.root, name, essay="template: [story, same]")
+    pools = [make_pool(pool.root) for _ in names]
 
-    class Overtaken(ScriptedModel):
-        async def complete(self, request: Request) -> Completion:
-            if not self.requests:
-                await make_pool(pool.root).arun("quick", models=models())
-            return await super().complete(request)
+    async def both() -> list[RunReport]:
+        runs = (
+            one.arun(name, models=models(writer=ScriptedModel(seconds=0.05)))
+            for one, name in zip(pools, names, strict=True)
+        )
+        return list(await asyncio.gather(*runs))
 
-    report = pool.run("c", models=models(writer=Overtaken()))
-    assert report.complete
-    for tally in report.stages.values():
-        assert tally.reused + tally.made == tally.wanted
-        assert tally.origins == {"quick": tally.reused}
-    by_c = [one for one in generations(pool.root) if metadata(pool.root, *one)["origin_cohort_id"] == "c"]
-    assert report.made == len(by_c) == 0
+    reports = asyncio.run(both())
+    for report, other in zip(reports, reversed(names), strict=True):
+        assert report.complete
+        for tally in report.stages.values():
+            assert tally.reused + tally.made == tally.wanted
+            assert tally.origins == ({other: tally.reused} if tally.reused else {})
+        by_it = [
+            one for one in generations(pool.root) if metadata(pool.root, *one)["origin_cohort_id"] == report.cohort_id
+        ]
+        assert report.made == len(by_it)
+    assert sum(report.made for report in reports) == len(generations(pool.root)) == 6
+    assert sum(report.calls for report in reports) == 4
+    assert not (pool.root / "attempts").exists()
+
+
+def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=3, models={"writer": "{client: scripted, concurrency: 1}"})
+    write_spec(pool.root)
+    held = pool.plan("c").stage("draft").gen_ids[0]
+    other = Claims(pool.layout)
+    assert other.take("draft", held)
+
+    async def give_back_when_the_rest_is_made(runner: Runner) -> None:
+        while runner.report.made < 2:  # noqa: ASYNC110 - what is watched is a number
+            await asyncio.sleep(0.01)
+        assert runner.report.waiting == 1
+        other.give_back("draft", held)
+
+    report = steered(pool, models(), give_back_when_the_rest_is_made)
+    assert (report.complete, report.made, report.waiting) == (True, 3, 0)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.directory_store import DirectoryStore
 from genpool.errors import NotFound, StorageFull
 from genpool.layout import PoolLayout
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import DirectoryStore, Generation
+from genpool.store import Generation
 from genpool.testing import sample_generation
 from tests.small_pools import make_pool, small_disk, torn_generations, tree
 

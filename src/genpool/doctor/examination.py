@@ -22,9 +22,9 @@ from genpool.doctor.mending import mended
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline
-    from genpool.store import DirectoryStore
 
 _COUNTED: Final = "generations attempts texts sources combos cohorts members ledgers removals".split()
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline
-    from genpool.store import DirectoryStore
 
 _LOCKS: Final = {"combos.jsonl": "combos", "legacy.csv": "legacy", "drift.csv": "drift"}
 """The locks that the appenders to files take."""

@@ -1,0 +1,422 @@
+"""The store that keeps generations in a directory: plain text and JSON that a person can read.
+
+A generation is written to staging, flushed, and moved to its place by one rename that refuses to replace. Outputs that
+are kept together share their flushes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from genpool import locks
+from genpool.canonical import sha256
+from genpool.durable import (
+    add_file,
+    can_flush_file_system,
+    flush_directory,
+    flushing_directories,
+    flushing_file_system,
+    is_there,
+    make_directory,
+    moved,
+    refuse_link,
+    remove_folder,
+    rename_without_replacing,
+    set_aside,
+    storage_errors,
+    write_directory,
+)
+from genpool.errors import CorruptGeneration, NotFound, PoolBusy, StorageFailed, StorageFull
+from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
+from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
+from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output, same_purchase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from genpool.stages import Stage
+
+_TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_RESERVE: Final = "reserve"
+_RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
+
+_INODES_EACH: Final = 6  # a directory and its files, and a folder that may be new
+
+_T = TypeVar("_T")
+
+
+class DirectoryStore:
+    """A store in a directory: plain text and JSON that a person can read.
+
+    Args:
+        layout: The pool's paths.
+        salt: The pool's salt, with which ids are checked.
+    """
+
+    def __init__(self, layout: PoolLayout, salt: str = "") -> None:
+        self.layout = layout
+        self.salt = salt
+        self._staging: Path | None = None
+        self._sources_kept: set[str] = set()
+        self._folders: set[Path] = set()
+        self.low_on_space = False
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def listed(self, stage: Stage) -> frozenset[str]:
+        """See `GenerationStore.listed`. Lists the stage's folder; opens nothing."""
+        return self._names(self.layout.stage(stage.name))
+
+    def attempted(self, stage: Stage) -> frozenset[str]:
+        """See `GenerationStore.attempted`."""
+        return self._names(self.layout.all_attempts / stage.name)
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not Path objects: a third of the time
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
+
+    def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
+        """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
+        folder = os.fspath(self.layout.stage(stage.name))
+        with storage_errors("cannot look at a generation"):
+            return frozenset(
+                gen_id
+                for gen_id in gen_ids
+                if not (
+                    is_there(f"{folder}/{gen_id}/{PARSED}", follow=True)
+                    and is_there(f"{folder}/{gen_id}/{METADATA}", follow=True)
+                )
+            )
+
+    def record(self, stage: Stage, gen_id: str) -> Record:
+        """See `GenerationStore.record`."""
+        path = self.layout.generation(stage.name, gen_id) / METADATA
+        data = self._read(path, f"generation {gen_id}")
+        return decode_record(data, stage, gen_id, self.salt, str(path))
+
+    def text(self, record: Record, name: str = "parsed") -> str:
+        """See `GenerationStore.text`."""
+        return self._text(self.layout.generation(record.stage.name, record.gen_id), record, name)
+
+    def _text(self, folder: Path, record: Record, name: str) -> str:
+        """Return a text of a generation or an attempt, its digest checked."""
+        path = folder / _TEXT_FILES[name]
+        data = self._read(path, f"the {name} text of {record.gen_id}")
+        stated = record.fingerprints.get(name)
+        if stated is not None and sha256(data) != stated:
+            raise CorruptGeneration(
+                f"{path}: the text is not the one that was committed (its digest differs from metadata.json)",
+                hint="it was edited or damaged: restore it, or move the whole directory away to have it made again",
+            )
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise CorruptGeneration(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+
+    def _read(self, path: Path, what: str) -> bytes:
+        """Read a file of the pool; neither it nor its directory may be a link."""
+        try:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            finally:
+                os.close(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"{what} does not exist ({path})") from None
+        except OSError as error:
+            raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
+        with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
+        """See `GenerationStore.attempts`. A directory without a readable reason is `incomplete`."""
+        folder = self.layout.attempts(stage.name, gen_id)
+        return tuple(
+            Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(self._numbers(folder))
+        )
+
+    def _numbers(self, folder: Path) -> list[int]:
+        return [int(name) for name in self._names(folder) if name.isascii() and name.isdigit()]
+
+    def _reason(self, folder: Path) -> Reason:
+        with suppress(CorruptGeneration, NotFound):
+            reason = decode_object(self._read(folder / METADATA, "attempt"), str(folder)).get("reason")
+            if isinstance(reason, dict):
+                return Reason(str(reason.get("kind")), str(reason.get("message")))
+        return Reason("incomplete", "a directory that was left incomplete and moved here when its slot was filled")
+
+    def output(self, stage: Stage, gen_id: str, number: int) -> Generation:
+        """See `GenerationStore.output`."""
+        folder = self.layout.attempts(stage.name, gen_id) / str(number)
+        data = self._read(folder / METADATA, f"attempt {number} at {gen_id}")
+        record, _ = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
+        names = [name for name in _TEXT_FILES if name in record.fingerprints]
+        return Generation(record, {name: self._text(folder, record, name) for name in names})
+
+    def source(self, digest: str) -> bytes:
+        """See `GenerationStore.source`."""
+        if not _DIGEST.fullmatch(digest):  # it becomes a path
+            raise NotFound(f"no source is named {digest!r}: that is no SHA-256")
+        data = self._read(self.layout.sources / digest, f"source {digest}")
+        if sha256(data) != digest:
+            raise CorruptGeneration(f"{self.layout.sources / digest}: its content has another digest than its name")
+        return data
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self, in_flight: int = 1) -> Iterator[None]:
+        """Hold a staging folder of one's own; what dead processes left in staging is removed.
+
+        Some space is set aside, so that answers that were paid for can be kept when the disk fills up.
+
+        Args:
+            in_flight: How many generations may be on their way at once.
+
+        Raises:
+            PoolBusy: This store object has an open session already.
+            StorageFull: There is not even that space.
+            StorageFailed: The pool is not writable.
+        """
+        if self._staging is not None:
+            raise PoolBusy(
+                f"the pool {self.layout.root} is being written through this object already",
+                hint="wait until that has ended, or open the pool once more",
+            )
+        self.low_on_space = False
+        self._folders.clear()  # somebody may have removed them since
+        self._sources_kept.clear()
+        own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            with ExitStack() as stack:
+                with storage_errors(f"cannot write to the pool {self.layout.root}"):
+                    make_directory(self.layout.staging)
+                    # one at a time: a folder that is new and not yet locked looks like one whose owner is gone
+                    with locks.file_lock(self.layout, "staging", "the staging folder"):
+                        self._remove_stale()
+                        own.mkdir()
+                        stack.enter_context(locks.held(own / "lock"))
+                with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
+                    _set_aside(own / _RESERVE, in_flight)
+                self._staging = own
+                yield
+        finally:
+            self._staging = None
+            remove_folder(own)
+
+    def _when_full(self, write: Callable[[], _T]) -> _T:
+        """Write; where the disk is full, give up the space set aside, write again, and remember."""
+        try:
+            return write()
+        except StorageFull:
+            self.low_on_space = True
+            if self._staging is not None:
+                remove_folder(self._staging / _RESERVE)
+            return write()
+
+    def _remove_stale(self) -> None:
+        """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
+        for folder in self.layout.staging.iterdir():
+            if not locks.is_held(folder / "lock"):
+                remove_folder(folder)
+
+    def commit(self, generation: Generation) -> bool:
+        """See `GenerationStore.commit`."""
+        return self._kept_one(Output(generation)) is None
+
+    def keep_attempt(self, generation: Generation, reason: Reason) -> Attempt:
+        """See `GenerationStore.keep_attempt`."""
+        attempt = self._kept_one(Output(generation, reason))
+        assert attempt is not None
+        return attempt
+
+    def _kept_one(self, output: Output) -> Attempt | None:
+        (kept,) = self.keep([output])
+        if isinstance(kept, StorageFailed):
+            raise kept
+        return kept
+
+    def keep(self, outputs: Sequence[Output]) -> list[Attempt | StorageFailed | None]:
+        """See `GenerationStore.keep`. Two flushes for all of them, where the system can flush a whole file system.
+
+        Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
+        written anew, by itself, every file flushed.
+        """
+        staged = self._staged_together(outputs) if can_flush_file_system() else None
+        if staged is None:
+            return [self._keep_alone(output) for output in outputs]
+        places: set[Path] = set()
+        kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
+        try:
+            with storage_errors("cannot flush what was kept"), flushing_directories(places):
+                return kept
+        except StorageFailed as error:  # visible, but nobody knows whether it would survive a power cut
+            return [error for _ in outputs]
+
+    def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
+        """Write the files of several outputs, all flushed at once; None where that did not go well."""
+        staged: list[Path] = []
+        try:
+            with storage_errors("cannot write to staging"), flushing_file_system(self._own_staging):
+                for output in outputs:
+                    staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
+        except BaseException as error:
+            for folder in staged:
+                remove_folder(folder)
+            if isinstance(error, StorageFailed):
+                return None
+            raise
+        return staged
+
+    def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | StorageFailed | None:
+        """Publish what was staged; a failure is returned."""
+        try:
+            with storage_errors(f"cannot keep {output.generation.gen_id}"):
+                return self._publish(output, staged, places)
+        except StorageFailed as error:
+            remove_folder(staged)
+            return error
+
+    def _keep_alone(self, output: Output) -> Attempt | StorageFailed | None:
+        """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""
+        try:
+            return self._when_full(lambda: self._keep_flushed(output))
+        except StorageFailed as error:
+            return error
+
+    def _keep_flushed(self, output: Output) -> Attempt | None:
+        places: set[Path] = set()
+        with storage_errors(f"cannot keep {output.generation.gen_id}"):
+            staged = self._stage(output, flush=True)
+            with flushing_directories(places):
+                return self._publish(output, staged, places)
+
+    def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
+        """Move a staged output to where it belongs; the folders whose entries are to be flushed are added to places."""
+        record = output.generation.record
+        if output.reason is not None:
+            number = self._publish_attempt(record, staged, places)
+            return Attempt(number, output.reason, record.gen_id)
+        if self._move_in(record, staged, places):
+            return None
+        return self._keep_flushed(Output(output.generation, BOUGHT_TWICE))
+
+    def _move_in(self, record: Record, staged: Path, places: set[Path]) -> bool:
+        """Move a staged generation to its place; return False, and let go of it, where the place is taken."""
+        target = self.layout.generation(record.stage.name, record.gen_id)
+        self._make_folder(target.parent)
+        while not moved(staged, target):
+            if not self.incomplete(record.stage, [record.gen_id]):
+                remove_folder(staged)
+                return False
+            self._clear_place(record)
+        places.add(target.parent)
+        return True
+
+    def promote(self, generation: Generation) -> bool:
+        """See `GenerationStore.promote`."""
+        return self._when_full(lambda: self._promoted(generation))
+
+    def _promoted(self, generation: Generation) -> bool:
+        places: set[Path] = set()
+        with storage_errors(f"cannot keep generation {generation.gen_id}"):
+            staged = self._stage(Output(generation), flush=True)
+            with flushing_directories(places):
+                return self._move_in(generation.record, staged, places)
+
+    def consume(self, record: Record, number: int) -> None:
+        """See `GenerationStore.consume`. It vanishes by one rename, so that no half of it is ever seen."""
+        attempt = self.output(record.stage, record.gen_id, number).record
+        made = self.record(record.stage, record.gen_id)
+        if not same_purchase(made, attempt):
+            raise CorruptGeneration(f"generation {record.gen_id} is not what attempt {number} at it holds")
+        self.text(made, "prompt"), self.text(made, "raw")
+        folder = self.layout.attempts(record.stage.name, record.gen_id) / str(number)
+        with storage_errors(f"cannot take away attempt {number} at {record.gen_id}"):
+            gone = self._own_staging / secrets.token_hex(8)
+            rename_without_replacing(folder, gone)
+            flush_directory(folder.parent)
+            remove_folder(gone)
+
+    def _clear_place(self, record: Record) -> None:
+        """Move an incomplete directory among the attempts, where it fills no slot and is not lost."""
+        occupied = self.layout.generation(record.stage.name, record.gen_id)
+        # one at a time, and looked at again: another writer may have cleared and filled the place meanwhile
+        with locks.file_lock(self.layout, "incomplete", "what was left incomplete"):
+            if is_there(occupied) and self.incomplete(record.stage, [record.gen_id]):
+                places = {occupied.parent}
+                with flushing_directories(places):
+                    self._publish_attempt(record, occupied, places)
+
+    def _publish_attempt(self, record: Record, folder: Path, places: set[Path]) -> int:
+        """Move a directory to the next free number among a task's attempts."""
+        place = self.layout.attempts(record.stage.name, record.gen_id)
+        self._make_folder(place.parent)
+        with suppress(FileExistsError):
+            place.mkdir()
+        places.update((place.parent, place))
+        number = max(self._numbers(place), default=0) + 1
+        while not moved(folder, place / str(number)):
+            number += 1
+        return number
+
+    def _make_folder(self, path: Path) -> None:
+        """Make a folder whose entry is on disk when this returns; once a session.
+
+        Another thread or a dead process may have made it without flushing its entry: that it is visible says nothing.
+        """
+        if path in self._folders:
+            return
+        refuse_link(path)
+        make_directory(path)
+        flush_directory(path.parent)
+        flush_directory(path.parent.parent)
+        self._folders.add(path)
+
+    @property
+    def _own_staging(self) -> Path:
+        if self._staging is None:
+            raise RuntimeError("writing to a store needs its session()")
+        return self._staging
+
+    def _stage(self, output: Output, *, flush: bool) -> Path:
+        """Write an output's files to a new folder in staging."""
+        record, reason = output.generation.record, output.reason
+        staged = self._own_staging / secrets.token_hex(8)
+        files = {_TEXT_FILES[name]: text.encode() for name, text in output.generation.texts.items()}
+        metadata = record.encode() if reason is None else record.encode_attempt(reason)
+        try:
+            write_directory(staged, {**files, METADATA: metadata}, flush=flush)
+        except BaseException:
+            remove_folder(staged)
+            raise
+        return staged
+
+    def put_source(self, data: bytes) -> str:
+        """See `GenerationStore.put_source`."""
+        digest = sha256(data)
+        if digest not in self._sources_kept:
+            with storage_errors("cannot keep a source text"):
+                self._make_folder(self.layout.sources)
+                add_file(self.layout.sources / digest, data)
+            self._sources_kept.add(digest)
+        return digest
+
+
+def _set_aside(folder: Path, in_flight: int) -> None:
+    """Take up blocks and inodes for the generations that may be on their way."""
+    folder.mkdir()
+    set_aside(folder / "blocks", _RESERVE_EACH * in_flight)
+    for number in range(_INODES_EACH * in_flight):
+        (folder / str(number)).touch()
