@@ -17,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 PREFIXES = {"draft": "d", "essay": "e", "evaluation": "v"}
@@ -354,8 +354,10 @@ def _failed(root: Path, stage: str, gen_id: str) -> int:
     return sum(kind in {"truncated", "empty", "refused", "unparseable", "no_end"} for kind in said)
 
 
-def counted(tasks: Sequence[Expected], cohort_id: str) -> dict[str, int]:
-    """Return the counts that a plan must show of one stage."""
+def counted(
+    tasks: Sequence[Expected], cohort_id: str, drifted: Collection[str] = (), claimed: Collection[str] = ()
+) -> dict[str, int]:
+    """Return the counts that a plan must show of one stage, where some ids are drifted and some claimed."""
     by_state = {
         name: sum(one.state == name for one in tasks)
         for name in ("reuse", "mint", "incomplete", "exhausted", "blocked", "unusable")
@@ -368,7 +370,9 @@ def counted(tasks: Sequence[Expected], cohort_id: str) -> dict[str, int]:
         "own": own,
         "others": by_state["reuse"] - own,
         "legacy ids": sum(one.legacy for one in tasks),
+        "drifted": sum(one.state == "reuse" and one.gen_id in drifted for one in tasks),
         "to make": len(to_make),
+        "claimed": sum(one.gen_id in claimed for one in to_make),
         "calls": sum(not one.copies for one in to_make),
         **{name: by_state[name] for name in ("incomplete", "exhausted", "unusable", "blocked")},
     }

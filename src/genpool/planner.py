@@ -99,6 +99,10 @@ class StagePlan:
     """Ids that are not usable, with what is wrong."""
     copying: frozenset[int] = frozenset()
     """The choices, by position, that copy."""
+    claimed: frozenset[str] = frozenset()
+    """Tasks to be made that another run is making at this moment."""
+    drifted: frozenset[str] = frozenset()
+    """Reused ids under which something drifted."""
 
     def __len__(self) -> int:
         return len(self.gen_ids)
@@ -148,8 +152,10 @@ class StagePlan:
             "reused": counts[State.REUSE],
             "own": own,
             "others": counts[State.REUSE] - own,
-            "legacy ids": self._reused_under_legacy_ids(),
+            "legacy ids": self._reused_under(self.legacy),
+            "drifted": self._reused_under(self.drifted),
             "to make": len(to_make),
+            "claimed": sum(self.gen_ids[index] in self.claimed for index in to_make) if self.claimed else 0,
             "calls": sum(not self.copies(index) for index in to_make),
             "incomplete": counts[State.INCOMPLETE],
             "exhausted": counts[State.EXHAUSTED],
@@ -157,12 +163,12 @@ class StagePlan:
             "blocked": counts[State.BLOCKED],
         }
 
-    def _reused_under_legacy_ids(self) -> int:
-        """Return how many tasks reuse a legacy generation: one that is below an id of two tasks counts for both."""
-        if not self.legacy:
+    def _reused_under(self, ids: frozenset[str]) -> int:
+        """Return how many tasks reuse one of some generations: one that is below an id of two tasks counts for both."""
+        if not ids:
             return 0
         reused = zip(self.gen_ids, self.states, strict=True)
-        return sum(state == State.REUSE and gen_id in self.legacy for gen_id, state in reused)
+        return sum(state == State.REUSE and gen_id in ids for gen_id, state in reused)
 
     def counts(self) -> dict[State, int]:
         """Return how many tasks are in each state."""
@@ -247,6 +253,20 @@ class Plan:
             if plan.states[index] != State.REUSE:
                 return plan, index
         return None
+
+    def with_present(self, drift: Sequence[Drift], claimed: Callable[[Stage], frozenset[str]]) -> Plan:
+        """Return the plan with what drifted under what it reuses, and with what other runs are making now.
+
+        Args:
+            drift: What drifted.
+            claimed: The ids of a stage's tasks that some run is making.
+        """
+        ids = frozenset(gen_id for one in drift for gen_id in one.gen_ids)
+        stages = tuple(
+            replace(one, drifted=ids.intersection(one.gen_ids) if ids else ids, claimed=claimed(one.stage))
+            for one in self.stages
+        )
+        return replace(self, stages=stages, drift=tuple(drift))
 
     def tasks(self) -> Iterator[Task]:
         """Yield every task, in plan order."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog, Present, as_configured
+from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
@@ -175,7 +176,7 @@ class Pool:
             )
             accepted = read_accepted(self.layout)
             drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
-        return replace(plan, drift=tuple(drift))
+        return plan.with_present(drift, lambda stage: claimed(self.layout, stage.name))
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""

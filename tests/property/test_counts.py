@@ -1,20 +1,24 @@
 """Every count of a plan is that of a brute-force scan, in a pool of more than ten thousand generations.
 
 Five cohorts overlap; a third of the generations has ids of another tool, with replicates as such tools state them;
-some places are incomplete, some unusable, some tasks exhausted.
+some places are incomplete, some unusable, some tasks exhausted, some claimed, and some templates are others today.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections import Counter
 from dataclasses import asdict
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from genpool.claims import Claims
+from genpool.layout import PoolLayout
 from genpool.membership import membership_bytes
 from genpool.planner import State
 from genpool.pool import Pool
@@ -62,6 +66,7 @@ class Filler:
         self.written = 0
         self.legacy = 0
         self.slots: list[tuple[str, str, int]] = []
+        self.lacking: list[tuple[str, str]] = []
 
     def fill(self) -> None:
         for row, template in product(range(ROWS), ("plain", "long")):
@@ -95,7 +100,11 @@ class Filler:
         made = self.chance.choice([None, "2024-01-01", f"2024-02-{self.chance.randint(1, 28):02}T10:00:00+02:00"])
         origin = self.chance.choice([None, "long-ago", *COHORTS])
         gen_id = f"{self.chance.getrandbits(60):x}"
-        write_legacy(self.root, stage, gen_id, *values, replicate=number, created_at=made, origin=origin, text="")
+        prints = {"template": self.chance.choice([template_digest(self.root, stage, values[1]), "0" * 64])}
+        keys: dict[str, Any] = {"fingerprints": prints} if self.chance.random() < 0.3 else {}
+        write_legacy(
+            self.root, stage, gen_id, *values, replicate=number, created_at=made, origin=origin, text="", **keys
+        )
         self.written += 1
         self.legacy += 1
         return gen_id
@@ -104,6 +113,7 @@ class Filler:
         """Leave a task without generation, some with something else in its place."""
         gen_id = right_id(stage, {**dict(zip(CHOICES[stage], values, strict=True)), "replicate": replicate})
         place = self.root / "gens" / stage / gen_id
+        self.lacking.append((stage, gen_id))
         if fate < 0.005:
             write_folder(place, b"{}")
         elif fate < 0.01:
@@ -128,7 +138,40 @@ def root() -> Iterator[Path]:
         print(f"\n{filler.written:,} generations, {filler.legacy:,} of them with legacy ids")
         assert filler.written >= 10_000
         assert 0.3 < filler.legacy / filler.written < 0.37
+        claims = Claims(PoolLayout(root))
+        for stage, gen_id in filler.lacking[::7]:
+            assert claims.take(stage, gen_id)
         yield root
+
+
+def template_digest(root: Path, stage: str, name: str) -> str:
+    """Return the fingerprint of a template that has neither front matter nor includes."""
+    source = (root / "templates" / stage / f"{name}.j2").read_text()
+    front: dict[str, object] = {}
+    if source.startswith("---\n"):
+        head, source = source.removeprefix("---\n").split("---\n", 1)
+        front = yaml.safe_load(head)
+    value = {"source": source, "front": front, "includes": {}}
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def drifted_in(root: Path, stage: str) -> set[str]:
+    """Return the generations of a stage whose template is not what its name stands for now, by reading them all."""
+    found = set()
+    for path in (root / "gens" / stage).glob("*/metadata.json"):
+        try:
+            record = json.loads(path.read_text())
+        except ValueError:
+            continue
+        stated = record.get("fingerprints", {}).get("template")
+        if stated and stated != template_digest(root, stage, record["template_id"]):
+            found.add(path.parent.name)
+    return found
+
+
+def claimed_in(root: Path, stage: str) -> set[str]:
+    folder = root / ".genpool" / "claims" / stage
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +193,8 @@ def test_every_count_of_every_plan_is_that_of_the_files(
     assert [part.stage.name for part in plan.stages] == list(tasks)
     for part in plan.stages:
         name = part.stage.name
-        assert part.row(plan.cohort_id) == counted(tasks[name], cohort_id), name
+        also = drifted_in(root, name), claimed_in(root, name)
+        assert part.row(plan.cohort_id) == counted(tasks[name], cohort_id, *also), name
         assert part.gen_ids == [one.gen_id for one in tasks[name]]
         assert [STATES[State(state)] for state in part.states] == [one.state for one in tasks[name]]
         assert part.origins() == Counter(one.origin for one in tasks[name] if one.state == "reuse")

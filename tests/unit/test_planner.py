@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.claims import Claims
 from genpool.gen_ids import gen_id
 from genpool.planner import State
 from genpool.testing import ScriptedModel
@@ -125,6 +126,32 @@ def test_output_that_was_bought_twice_does_not_exhaust_a_task(pool: Pool) -> Non
             pool.store.keep_attempt(Generation(made[0], {"parsed": "again"}), BOUGHT_TWICE)
     shutil.rmtree(pool.root / "gens" / "draft" / made[0].gen_id)
     assert counts(pool) == {"draft": (1, 1, 0, 0, 0)}
+
+
+def test_what_another_run_is_making_is_counted_as_claimed(pool: Pool) -> None:
+    whole_cohort(pool.root)
+    pool.run("c", models=models())
+    lost = sorted(generations(pool.root))[0]
+    shutil.rmtree(pool.root / "gens" / lost[0] / lost[1])
+    claims = Claims(pool.layout)
+    assert pool.plan("c").stage("draft").row("c")["claimed"] == 0
+    for name in ("draft", "essay"):
+        for one in pool.plan("c").stage(name).gen_ids:  # those that exist are not to be made, whoever holds them
+            assert claims.take(name, one)
+    rows = {part.stage.name: part.row("c")["claimed"] for part in pool.plan("c").stages}
+    assert rows == {"draft": 1, "essay": 0, "evaluation": 0}
+    claims.give_back(*lost)
+    assert pool.plan("c").stage("draft").row("c")["claimed"] == 0
+
+
+def test_drift_is_counted_where_it_is_and_only_of_what_is_reused(pool: Pool) -> None:
+    whole_cohort(pool.root)
+    pool.run("c", models=models())
+    template = pool.root / "templates" / "essay" / "story.j2"
+    template.write_text(template.read_text() + "More.\n")
+    shutil.rmtree(pool.root / "gens" / "essay" / pool.plan("c").stage("essay").gen_ids[0])
+    rows = {part.stage.name: part.row("c")["drifted"] for part in pool.plan("c").stages}
+    assert rows == {"draft": 0, "essay": 1, "evaluation": 0}
 
 
 def test_a_raised_limit_makes_exhausted_tasks_plannable_again(tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ class _Pace:
             parts.append(f"{unacceptable} not acceptable")
         if report.failures:
             parts.append(f"{len(report.failures)} failed")
+        if report.waiting:
+            parts.append(f"{report.waiting} waiting for another run")
         if tried and left and not report.interrupted:
             parts.append(f"{_duration(seconds / tried * left)} left")
         if report.interrupted:
