@@ -26,12 +26,12 @@ from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from genpool.catalog import Making
     from genpool.combos import Combo
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
     from genpool.planner import Plan, StagePlan
+    from genpool.present import Making
     from genpool.prompts import Template
 
 HEADER: Final = ("kind", "name", "stored", "present", "accepted_at")

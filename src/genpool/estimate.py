@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from genpool.catalog import choices_key
 from genpool.errors import InvalidTemplate
+from genpool.present import choices_key
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from genpool.catalog import choices_key, misnamed
 from genpool.gen_ids import ids_below
 from genpool.notebook import counts_table
+from genpool.present import choices_key, misnamed
 from genpool.signatures import FieldValue, Signature
 from genpool.stages import MODEL_FIELD, Pipeline, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from genpool.catalog import Found, Making, Present
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
+    from genpool.present import Found, Making, Present
     from genpool.store import GenerationStore
 
 

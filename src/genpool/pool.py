@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genpool.audit import Spend, audit_spend
-from genpool.catalog import Catalog, Present, as_configured
+from genpool.catalog import Catalog
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
@@ -39,6 +39,7 @@ from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
+from genpool.present import Present, as_configured
 from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from genpool.catalog import Catalog, Present
+    from genpool.catalog import Catalog
     from genpool.directory_store import DirectoryStore
     from genpool.estimate import Estimate
     from genpool.layout import PoolLayout
+    from genpool.present import Present
     from genpool.stages import Pipeline, Stage
     from genpool.trash import Trashed
 

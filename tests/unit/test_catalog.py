@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from genpool.catalog import Catalog, Present
+    from genpool.catalog import Catalog
+    from genpool.present import Present
 
 SECOND = 1_000_000_000  # nanoseconds
 
