@@ -9,8 +9,15 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from genpool.ledger import read_ledger
-from tests.small_pools import generations, make_pool, memory_folder, seeds_of, torn_generations, whole_cohort
+from tests.small_pools import (
+    entries_of,
+    generations,
+    make_pool,
+    memory_folder,
+    seeds_of,
+    torn_generations,
+    whole_cohort,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +80,7 @@ def _account_is_true(root: Path, tasks: dict[int, str]) -> str:
     unsettled: Counter[str] = Counter()
     for path in sorted((root / "ledger").iterdir()):
         open_here = {}
-        for entry in read_ledger(path):
+        for entry in entries_of(path):
             if "intent" in entry:
                 open_here[entry["intent"]] = str(entry["gen_id"])
                 intended[str(entry["gen_id"])] += 1
