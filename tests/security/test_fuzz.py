@@ -14,7 +14,8 @@ import pytest
 from tests.small_pools import memory_folder
 
 from .fuzzer import Fuzzer
-from .mutations import SPECS, bombs, changed, name
+from .hostile_names import name
+from .mutations import SPECS, bombs, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
