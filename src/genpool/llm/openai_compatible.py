@@ -140,13 +140,19 @@ class OpenAICompatible:
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
-            start = self._shown(body[:_MOST].decode("utf-8", "replace"))
-            said = f"{self._provider} answered with something else than JSON: {start or 'nothing'}"
+            said = f"{self._provider} answered with something else than JSON: {self._described(body)}"
             stream = kind.startswith("text/event-stream")  # nobody asked for one: it would come again
             raise CallFailed(said, transient=not stream, sent=True) from None
         if not isinstance(answer, dict):
             raise CallFailed(f"{self._provider} answered with JSON that is no object", transient=False, sent=True)
         return answer
+
+    def _described(self, body: bytes) -> str:
+        """Return what came, in words: a page of a gateway says what is wrong; a text of a model belongs elsewhere."""
+        start = body[:_MOST].decode("utf-8", "replace").strip()
+        if start.startswith(("{", "[", "data:", "event:")):
+            return f"{len(body):,} bytes that are cut off or damaged"
+        return self._shown(start) or "nothing"
 
     def _completion(self, answer: dict[str, Any]) -> Completion:
         """Return an answer in our terms; what is not an answer is a failed call."""
