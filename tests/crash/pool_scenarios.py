@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from genpool.drift import read_accepted
 from genpool.errors import GenpoolError
-from genpool.membership import adopt
+from genpool.membership import adopt, record_slots
 from genpool.pool import Pool
 from genpool.slots import read_slots
 from tests.legacy_pools import write_legacy
@@ -37,7 +37,8 @@ class RecordingSlots:
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
         pool = Pool.open(root)
-        adopt(pool.layout, pool.spec("c"), pool.plan("c"), pool.inputs, pool.config.models)
+        plan = record_slots(pool.layout, pool.plan("c"), lambda: pool.plan("c"))
+        adopt(pool.layout, pool.spec("c"), plan, pool.inputs, pool.config.models)
         ack("adopted")
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
