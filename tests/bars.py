@@ -142,9 +142,10 @@ _ALL = (
             Figure("carriers", "ways to carry a request that met each", least=2, adding=Adding.DIFFERENT),
             Figure("mistold", "told as something else, or more than one request sent", most=0),
             Figure("late", "the latest end of a call after its deadline, %", most=10, adding=Adding.HIGHEST),
-            Figure("runs", "whole runs against a faulty provider"),
-            Figure("truncated", "truncated answers committed in them", most=0),
-            Figure("over_limit", "requests sent over the limit in them", most=0),
+            Figure("met", "met by a task of a whole run"),
+            Figure("truncated", "cut answers kept as generations there", most=0),
+            Figure("unasked", "requests there beyond what tries and attempts come to, or short of it", most=0),
+            Figure("over_limit", "requests beyond a limit a minute, in the busiest one", most=0),
         ),
     ),
     Bar(

@@ -26,7 +26,7 @@ _BAR, _FIGURES = "bar", "figures"
 """The properties of a test in which its bar and its statements are kept."""
 _TABLE = pytest.StashKey[Table]()
 _BEGAN = pytest.StashKey[float]()
-_FAILURES = {"failed": Ending.FAILED, "error": Ending.FAILED, "skipped": Ending.NOT_RUN, "passed": Ending.PASSED}
+_ENDINGS = {"failed": Ending.FAILED, "error": Ending.FAILED, "skipped": Ending.NOT_RUN, "passed": Ending.PASSED}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -114,25 +114,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     extent = Extent.SHORT
     if is_full(config):
         extent = Extent.WHOLE if config.getoption("--every-bar") else Extent.PART
-    table = config.stash[_TABLE] = made_from(list(_proofs(reporter.stats)), extent)
+    table = config.stash[_TABLE] = made_from(list(_proofs(reporter.stats, extent)), extent)
     if table.bad and extent is not Extent.SHORT and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if file := config.getoption("--table"):
         Path(file).write_text(f"{table.markdown()}\n{_conditions(config)}\n")
 
 
-def _proofs(stats: dict[str, list[Any]]) -> Iterator[Proof]:
-    """Yield the proofs of a run; one that failed twice (in its end too) once."""
+def _proofs(stats: dict[str, list[Any]], extent: Extent) -> Iterator[Proof]:
+    """Yield the proofs of a run; one that failed twice (in its end too) once. What a short one skips on purpose is none."""
     seen = set()
-    for outcome, ending in _FAILURES.items():
+    for outcome, ending in _ENDINGS.items():
         for report in stats.get(outcome, ()):
             properties = getattr(report, "user_properties", ())
             bars = [value for name, value in properties if name == _BAR]
             if bars and report.nodeid not in seen:
                 seen.add(report.nodeid)
                 figures = [pair for name, value in properties if name == _FIGURES for pair in value.items()]
-                refused = ending is Ending.FAILED and _reason(report).startswith(NOT_RUN)
-                yield Proof(bars[0], Ending.NOT_RUN if refused else ending, tuple(figures))
+                not_run = ending is not Ending.PASSED and _reason(report).startswith(NOT_RUN)
+                if not_run or outcome != "skipped" or extent is not Extent.SHORT:
+                    yield Proof(bars[0], Ending.NOT_RUN if not_run else ending, tuple(figures))
 
 
 def _reason(report: Any) -> str:
