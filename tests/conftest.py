@@ -122,7 +122,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _proofs(stats: dict[str, list[Any]], extent: Extent) -> Iterator[Proof]:
-    """Yield the proofs of a run; one that failed twice (in its end too) once. What a short one skips on purpose is none."""
+    """Yield the proofs of a run; one that failed twice (in its end too) once.
+
+    What a short run skips on purpose is none.
+    """
     seen = set()
     for outcome, ending in _ENDINGS.items():
         for report in stats.get(outcome, ()):
