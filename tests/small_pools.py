@@ -133,8 +133,12 @@ def attempt_reasons(root: Path) -> list[str]:
 
 def ledger_entries(root: Path) -> list[dict[str, object]]:
     """Return the entries of every run's ledger, heads included."""
-    lines = [line for path in sorted((root / "ledger").glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return [json.loads(line) for line in lines]
+    return [entry for path in sorted((root / "ledger").glob("*.jsonl")) for entry in entries_of(path)]
+
+
+def entries_of(ledger: Path) -> list[dict[str, object]]:
+    """Return the entries of one ledger, its head first; a last line that was torn by a kill is left out."""
+    return [json.loads(line) for line in ledger.read_bytes().split(b"\n")[:-1]]
 
 
 def torn_generations(pool: Pool) -> list[str]:

@@ -7,15 +7,16 @@ import json
 from typing import TYPE_CHECKING
 
 from genpool.llm.client import Completion, Request
+from genpool.pool import Pool
 from genpool.records import Usage
 from genpool.testing import ScriptedModel
-from tests.legacy_pools import record_slots, write_legacy
+from tests.legacy_pools import canonical, digest, record_slots, write_legacy
 from tests.small_pools import make_pool, models, whole_cohort
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genpool.pool import Pool
+    from genpool.doctor import Finding
 
 OLD_DRAFT = "old-draft"
 CONCEPTS = ("moat", "wheel")
@@ -66,3 +67,39 @@ def contents(root: Path) -> dict[str, bytes]:
         for name, path in found.items()
         if not name.startswith((".genpool/locks", ".genpool/catalog"))
     }
+
+
+# --- examined ------------------------------------------------------------------------------------
+
+
+def problems(root: Path) -> list[Finding]:
+    return list(Pool.open(root).examine().problems)
+
+
+def notes(root: Path) -> list[Finding]:
+    return [one for one in Pool.open(root).examine().findings if one.is_note]
+
+
+def only(root: Path) -> Finding:
+    """Return the one problem of a pool."""
+    found = problems(root)
+    assert len(found) == 1, found
+    assert found[0].what
+    return found[0]
+
+
+def resealed(path: Path, **changes: object) -> None:
+    """Change a record and give it the right digest of itself again; None removes a key."""
+    value = {**json.loads(path.read_bytes()), **changes}
+    value = {key: one for key, one in value.items() if key != "self" and one is not None}
+    value["self"] = digest(canonical(value))
+    path.write_text(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n")
+
+
+def of(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line)

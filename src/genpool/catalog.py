@@ -16,26 +16,26 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import canonical_json, hashed
 from genpool.durable import lies_with_the_file, make_directory
-from genpool.errors import GenpoolError, InputError, PipelineChanged, StorageFailed
+from genpool.errors import GenpoolError, InputError, StorageFailed
 from genpool.gen_ids import gen_id as right_id
+from genpool.present import Making, Present, choices_key
 from genpool.records import NO_REPLICATE
 from genpool.signatures import FILE_NAME, Signature
 from genpool.slots import Sibling, assign, read_slots, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
+    from genpool.present import Family, Found
     from genpool.records import Record
-    from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
 
 _VERSION: Final = 4
@@ -61,26 +61,6 @@ CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
 CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR state > 0;
 """
 
-Family = tuple[str, str]
-"""The source of a family's tasks, and their axis values as canonical JSON."""
-
-Found = tuple[str, int, bytes | None, bytes | None]
-"""A whole generation: its id; the number of its `Making`; the digest of its inputs; the digest of inputs that a child
-has which was made from its text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How some generations were made; few ways, shared by many."""
-
-    origin: str | None
-    """The cohort whose run made them; None where they do not say."""
-    mode: str
-    template: int | None
-    """The digest of the template as a short number (`Catalog.digest`)."""
-    model: int | None
-    """The digest of the model's parameters, likewise."""
-
 
 class Condition(IntEnum):
     """How a directory under gens/ is found."""
@@ -92,71 +72,9 @@ class Condition(IntEnum):
     """Its record is damaged, or does not say which task it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What one stage holds."""
-
-    whole: Mapping[str, Found]
-    """Every whole generation by its id, legacy ones too."""
-    makings: Mapping[int, Making] = field(default_factory=dict)
-    """How they were made, by the number in `Found`."""
-    incomplete: frozenset[str] = frozenset()
-    unusable: Mapping[str, str] = field(default_factory=dict)
-    """Id to what is wrong with it."""
-    legacy: frozenset[str] = frozenset()
-    """The whole generations whose id is not that of their signature."""
-    families: Mapping[Family, Mapping[int, str]] = field(default_factory=dict)
-    """For families with a legacy generation: slot to id."""
-
-    def origin(self, gen_id: str) -> str | None:
-        """Return the cohort whose run made a whole generation; None where it does not say."""
-        return self.makings[self.whole[gen_id][1]].origin
-
-
 def parent_bytes(parsed_digest: str) -> bytes:
     """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
     return f'{{"parent":"{parsed_digest}"}}'.encode()
-
-
-def choices_key(values: Iterable[FieldValue]) -> str:
-    """Return axis values, without source and replicate, as a text that can be looked up."""
-    return canonical_json(list(values)).decode()
-
-
-def of_another_task(present: Present, signature: Signature, minted: str) -> str | None:
-    """Return what is wrong with what bears a task's minted id, where that is a legacy record of another task.
-
-    Such a record is whole, and reused in the slot that it fills; but it is not the generation of this task.
-
-    Args:
-        present: What the stage holds.
-        signature: The task.
-        minted: The deterministic id of the signature.
-    """
-    if minted not in present.legacy:
-        return None
-    family = present.families.get((signature.source, choices_key(signature.values[1:-1])), {})
-    return None if family.get(signature.replicate) == minted else misnamed(signature.stage, minted)
-
-
-def misnamed(stage: Stage, gen_id: str) -> str:
-    """Return the words for a legacy record that stands under the id of another task."""
-    return f"{stage.name} {gen_id}: its record states another task than its id"
-
-
-def as_configured(stage: Stage, present: Present) -> Present:
-    """Return what a stage holds, unless its generations were made under another salt or another stage.
-
-    Raises:
-        PipelineChanged: Not one of several generations has the id that the configuration gives it.
-    """
-    if present.whole or len(present.unusable) <= 1:
-        return present
-    first = next(iter(present.unusable.values()))
-    raise PipelineChanged(
-        f"none of the {len(present.unusable)} generations of stage {stage.name!r} fits pool.yaml; the first: {first}",
-        hint="salt, and a stage's prefix, parent and axes are fixed once it has generations: undo the change there",
-    )
 
 
 class Catalog:
@@ -414,11 +332,6 @@ class Catalog:
         for choices, tokens_in, tokens_out in self._open().execute(query, (stage.name,)):
             found.setdefault(choices, []).append((tokens_in, tokens_out))
         return found
-
-    def in_slot(self, present: Present, signature: Signature) -> str | None:
-        """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
-        family = present.families.get((signature.source, choices_key(signature.values[1:-1])))
-        return None if family is None else family.get(signature.replicate)
 
     def signature(self, stage: Stage, gen_id: str) -> Signature | None:
         """Return the signature of a whole generation, or None where the stage has none of that id."""

@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
-from genpool.durable import reading
+from genpool.durable import append_lines, reading, storage_errors
 from genpool.errors import CorruptFile, NotFound
+from genpool.ledger import utc_now
 from genpool.llm.client import parameters_sent
+from genpool.locks import file_lock
 from genpool.planner import Drift, State
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_LLM
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from genpool.catalog import Making
     from genpool.combos import Combo
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
     from genpool.planner import Plan, StagePlan
+    from genpool.present import Making
     from genpool.prompts import Template
 
 HEADER: Final = ("kind", "name", "stored", "present", "accepted_at")
@@ -91,8 +93,8 @@ def find_drift(
     for stage in plan.stages:
         if stage.stage.name == plan.roots:
             continue  # they were chosen as they are, not by what names stand for
-        present = _Present(plan, stage, config, inputs, digest)
-        for gen_id, key in present.drifted(models[stage.stage.name]):
+        meanings = _Meanings(plan, stage, config, inputs, digest)
+        for gen_id, key in meanings.drifted(models[stage.stage.name]):
             if key not in accepted:
                 groups.setdefault(key, Drift(*key)).gen_ids.append(gen_id)
     return list(groups.values())
@@ -116,7 +118,7 @@ def _models(stage: StagePlan, above: Mapping[str, list[str]]) -> list[str]:
     return [names[at] for at in columns]
 
 
-class _Present:
+class _Meanings:
     """What the names of one stage's tasks stand for now; each looked up once."""
 
     def __init__(
@@ -141,16 +143,16 @@ class _Present:
             models: The model that each task runs on.
         """
         stage = self._stage
-        settled: dict[tuple[int, str, int], list[_Difference]] = {}
+        known: dict[tuple[int, str, int], list[_Difference]] = {}
         now = self._sources()
         for found, variant, at, model in zip(stage.found, stage.variants, stage.sources, models, strict=True):
             if found is None:
                 continue
             gen_id, making, inputs, _ = found
             how = (variant, model, making)
-            differ = settled.get(how)
+            differ = known.get(how)
             if differ is None:
-                differ = settled[how] = self._differences(variant, model, stage.makings[making])
+                differ = known[how] = self._differences(variant, model, stage.makings[making])
             for key in differ:
                 yield gen_id, key
             source = now[at]
@@ -213,23 +215,25 @@ def read_accepted(layout: PoolLayout) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(row[:4]) for row in rows[1:] if row)
 
 
-def has_lines(layout: PoolLayout) -> bool:
-    """Return whether drift.csv has a whole line; its header can be torn by a crash like any other."""
-    try:
-        with reading(layout.drift):
-            return b"\n" in layout.drift.read_bytes()
-    except FileNotFoundError:
-        return False
+def among(drifts: Iterable[Drift], names: Collection[tuple[str, str]] | None) -> list[Drift]:
+    """Return what of some drift has one of the names (kind and name); all of it where these are None."""
+    return [one for one in drifts if names is None or (one.kind, one.name) in names]
 
 
-def accepted_lines(drifts: list[Drift], when: str, *, new: bool) -> bytes:
-    """Return the lines of drift.csv that accept some drift."""
+def accept(layout: PoolLayout, drifts: Iterable[Drift]) -> None:
+    """Note in drift.csv that a person accepts some drift.
+
+    Raises:
+        PoolBusy: Another process holds the lock all the time.
+        StorageFailed: drift.csv cannot be written.
+    """
+    header = ",".join(HEADER) + "\n"
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    if new:
-        writer.writerow(HEADER)
-    writer.writerows((one.kind, one.name, one.stored, one.present, when) for one in drifts)
-    return out.getvalue().encode()
+    with file_lock(layout, "drift", "drift.csv"), storage_errors("cannot write drift.csv"):
+        when = utc_now()
+        rows = ((one.kind, one.name, one.stored, one.present, when) for one in drifts)
+        csv.writer(out, lineterminator="\n").writerows(rows)
+        append_lines(layout.drift, out.getvalue().encode(), header=header.encode())
 
 
 # --- showing it -----------------------------------------------------------------------------------
@@ -262,7 +266,7 @@ def _lines(data: bytes) -> list[str]:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True).splitlines()
 
 
-def present_sources(plan: Plan, config: PoolConfig, inputs: Inputs) -> dict[str, bytes]:
+def sources_now(plan: Plan, config: PoolConfig, inputs: Inputs) -> dict[str, bytes]:
     """Return digest to pre-image of everything that the names in a plan stand for now."""
     found: dict[str, bytes] = {}
     for combo in plan.combos:

@@ -324,10 +324,15 @@ def _rename_exclusive(old: bytes, new: bytes) -> int:
     return ctypes.get_errno() if failed else 0
 
 
-def append_lines(path: Path, data: bytes) -> None:
+def append_lines(path: Path, data: bytes, *, header: bytes = b"") -> None:
     """Append whole lines to a file and flush it; a torn last line of a crash is cut off first.
 
     The caller holds a lock: two appenders at once are not kept apart here.
+
+    Args:
+        path: The file; it need not be there.
+        data: The lines.
+        header: The line that the file begins with, written where it has no whole line: a crash can tear it like any.
     """
     refuse_link(path)
     make_directory(path.parent)
@@ -337,7 +342,7 @@ def append_lines(path: Path, data: bytes) -> None:
         if end != os.fstat(descriptor).st_size:
             os.ftruncate(descriptor, end)
         os.lseek(descriptor, end, os.SEEK_SET)
-        write_all(descriptor, data)
+        write_all(descriptor, data if end else header + data)
         flush_descriptor(descriptor)
     finally:
         os.close(descriptor)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from genpool.catalog import choices_key
-from genpool.errors import InvalidTemplate
+from genpool.errors import GenpoolError, InvalidTemplate
+from genpool.present import choices_key
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from genpool.planner import Plan, StagePlan
     from genpool.signatures import FieldValue, Signature
     from genpool.stages import Stage
+    from genpool.store import GenerationStore
 
 Usage = tuple[int, int]
 """Tokens in and out of one call."""
@@ -153,6 +155,19 @@ def estimate_again(
             shares[name].groups[signature.values[1:-1], _model(signature, found)] += 1
     ordered = [replace(share, kept=sorted(kept[name])) for name, share in shares.items()]
     return _estimated(ordered, config, inputs, catalog.usage, lengths)
+
+
+def lengths_in(store: GenerationStore) -> Lengths:
+    """Return what tells how long texts of a store are."""
+
+    def lengths(stage: Stage, gen_ids: Sequence[str]) -> list[int]:
+        found = []
+        for one in gen_ids:
+            with suppress(GenpoolError):
+                found.append(len(store.text(store.record(stage, one)).encode()))
+        return found
+
+    return lengths
 
 
 def _signatures(stage: Stage, catalog: Catalog) -> _Made:

@@ -148,24 +148,36 @@ def choose(
     places: list[int] = []
     unread: list[int] = []
     for place, one in enumerate(candidates):
-        fits, known = not origins or one.origin in origins, True
-        for at, condition in enumerate(conditions):
-            stage = condition.stage or one.stage
-            if condition.field not in stage.fields or stage not in (one.stage, *pipeline.ancestors(one.stage)):
-                fits = False
-                continue
-            level = _level(pipeline, one, stage, condition.field, fields_of)
-            if level is None:
-                known = False
-                continue
-            seen[at].add(level)
-            fits = fits and level in condition.levels
-        if fits:
+        fits, known = _meets(pipeline, one, fields_of, conditions, seen)
+        if fits and (not origins or one.origin in origins):
             (places if known else unread).append(place)
     for condition, levels in zip(conditions, seen, strict=True):
         _check_levels(condition, levels)
     _check_origins(origins, {one.origin for one in candidates if one.origin is not None}.union(cohorts))
     return Chosen(tuple(places), tuple(unread))
+
+
+def _meets(
+    pipeline: Pipeline,
+    one: Candidate,
+    fields_of: FieldsOf,
+    conditions: Sequence[Condition],
+    seen: Sequence[set[str]],
+) -> tuple[bool, bool]:
+    """Return whether a task meets all conditions that can be read, and whether all can; note the levels it has."""
+    fits = known = True
+    for condition, levels in zip(conditions, seen, strict=True):
+        stage = condition.stage or one.stage
+        if condition.field not in stage.fields or stage not in (one.stage, *pipeline.ancestors(one.stage)):
+            fits = False
+            continue
+        level = _level(pipeline, one, stage, condition.field, fields_of)
+        if level is None:
+            known = False
+            continue
+        levels.add(level)
+        fits = fits and level in condition.levels
+    return fits, known
 
 
 def _level(pipeline: Pipeline, one: Candidate, target: Stage, field: str, fields_of: FieldsOf) -> str | None:

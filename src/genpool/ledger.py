@@ -221,10 +221,3 @@ def _entry(line: bytes, *, whole: bool) -> dict[str, Json] | Damage:
     except orjson.JSONDecodeError as error:
         return Damage(f"not readable as JSON: {error}" if whole else "torn: the line has no end", torn=not whole)
     return entry if isinstance(entry, dict) else Damage("not a JSON object")
-
-
-def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
-    """Yield the entries of one run's ledger, its head first; a line torn by a crash is left out."""
-    for _, entry in ledger_lines(path):
-        if isinstance(entry, dict):
-            yield entry

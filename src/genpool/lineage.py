@@ -9,16 +9,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from genpool.catalog import choices_key
 from genpool.errors import NotFound
 from genpool.planner import StagePlan, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from genpool.catalog import Present
     from genpool.compiler import Variant
     from genpool.from_reader import Roots
+    from genpool.present import Present
     from genpool.signatures import Signature
     from genpool.stages import Pipeline, Stage
 
@@ -89,6 +88,5 @@ def _slots(signatures: Iterable[Signature], present: Present) -> dict[str, int]:
     """Return the slots of every legacy generation of the families that some signatures are of."""
     slots: dict[str, int] = {}
     for signature in signatures if present.families else ():
-        family = present.families.get((signature.source, choices_key(signature.values[1:-1])), {})
-        slots.update((gen_id, slot) for slot, gen_id in family.items() if gen_id in present.legacy)
+        slots.update((gen_id, slot) for slot, gen_id in present.family(signature).items() if gen_id in present.legacy)
     return slots

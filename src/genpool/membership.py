@@ -20,7 +20,7 @@ from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
 from genpool.signatures import reference_problem
-from genpool.slots import has_lines, read_slots, slot_lines
+from genpool.slots import HEADER_LINE, read_slots, slot_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -188,7 +188,7 @@ def record_slots(layout: PoolLayout, plan: Plan, plan_anew: Callable[[], Plan]) 
         new = [one for recorded, one in _slots_of(layout, plan) if recorded is None]
         if new:
             with storage_errors("cannot write legacy.csv"):
-                append_lines(layout.legacy, slot_lines(new, new=not has_lines(layout)))
+                append_lines(layout.legacy, slot_lines(new), header=HEADER_LINE)
     return plan
 
 

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from genpool.catalog import choices_key, misnamed
 from genpool.gen_ids import ids_below
 from genpool.notebook import counts_table
+from genpool.present import choices_key, misnamed
 from genpool.signatures import FieldValue, Signature
 from genpool.stages import MODEL_FIELD, Pipeline, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from genpool.catalog import Found, Making, Present
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
+    from genpool.present import Found, Making, Present
     from genpool.store import GenerationStore
 
 
@@ -379,22 +379,7 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         variants.extend(followed)
         led_to.extend(chosen.leads_to[branch])
     slots, filled = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants)
-    found = list(map(present.whole.get, gen_ids))
-    wrong = (
-        [at for at, gen_id in enumerate(gen_ids) if at not in filled and gen_id in present.legacy]
-        if present.legacy
-        else []
-    )
-    reuse, mint = int(State.REUSE), int(State.MINT)
-    states = bytearray([mint if one is None else reuse for one in found])
-    odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
-    if odd:
-        for index, gen_id in enumerate(gen_ids):
-            states[index] = odd.get(gen_id, states[index])
-    problems = {gen_id: present.unusable[gen_id] for gen_id in gen_ids if gen_id in present.unusable} if odd else {}
-    for index in wrong:
-        found[index], states[index] = None, State.UNUSABLE
-        problems[gen_ids[index]] = misnamed(stage, gen_ids[index])
+    found, states, problems = _standing(present, stage, gen_ids, filled)
     return StagePlan(
         stage=stage,
         gen_ids=gen_ids,
@@ -411,6 +396,34 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         problems=problems,
         copying=chosen.copies,
     )
+
+
+def _standing(
+    present: Present, stage: Stage, gen_ids: Sequence[str], filled: Collection[int]
+) -> tuple[list[Found | None], bytearray, dict[str, str]]:
+    """Return for every task what was found of it and its state; and what is wrong, by id.
+
+    Args:
+        present: What the stage holds.
+        stage: The stage.
+        gen_ids: The tasks' ids, in families with legacy generations those that fill the slots.
+        filled: The positions of these.
+    """
+    found = list(map(present.whole.get, gen_ids))
+    reuse, mint = int(State.REUSE), int(State.MINT)
+    states = bytearray([mint if one is None else reuse for one in found])
+    problems: dict[str, str] = {}
+    odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
+    if odd:
+        for index, gen_id in enumerate(gen_ids):
+            states[index] = odd.get(gen_id, states[index])
+        problems = {gen_id: present.unusable[gen_id] for gen_id in gen_ids if gen_id in present.unusable}
+    if present.legacy:
+        for index, gen_id in enumerate(gen_ids):
+            if index not in filled and gen_id in present.legacy:
+                found[index], states[index] = None, State.UNUSABLE
+                problems[gen_id] = misnamed(stage, gen_id)
+    return found, states, problems
 
 
 def _take_legacy(

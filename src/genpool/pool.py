@@ -11,51 +11,50 @@ pool.scope("demo").counts()       # asks about the cohort
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genpool.audit import Spend, audit_spend
-from genpool.catalog import Catalog, Present, as_configured
+from genpool.catalog import Catalog
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
-from genpool.drift import PARENT, accepted_lines, find_drift, has_lines, present_sources, read_accepted, text_diff
-from genpool.durable import append_lines, storage_errors
-from genpool.errors import Drifted, GenpoolError
-from genpool.estimate import Estimate, estimate, estimate_again
+from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
+from genpool.errors import Drifted
+from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
-from genpool.ledger import utc_now
 from genpool.lineage import plan_roots
-from genpool.locks import file_lock, pool_lock
+from genpool.locks import pool_lock
 from genpool.membership import adopt, cohort_ids, record_slots
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
-from genpool.removal import PURGE, REGENERATE, Removal, carried_out, plan_purge, plan_regeneration, read_holdings
+from genpool.present import Present, as_configured
+from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
 from genpool.spec import CohortSpec, parse_spec, read_spec
-from genpool.trash import Trashed, read_trash, refuse_while_open, settle, throw_away, undo
+from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
-    from genpool.removal import Holdings
+    from genpool.removal import Removal
     from genpool.runner import Runner, RunReport, Watcher
     from genpool.signatures import Signature
     from genpool.stages import Stage
@@ -78,6 +77,7 @@ class Pool:
         self.layout = PoolLayout(root)
         self.config: PoolConfig = read_config(self.layout)
         self.store = DirectoryStore(self.layout, self.config.salt)
+        self._removals = Removals(self.layout, self.config.pipeline, self.store, self.catalog)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Pool:
@@ -181,15 +181,7 @@ class Pool:
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
         with closing(self.catalog()) as catalog:
-            return estimate(plan, self.config, self.inputs, catalog.usage, self._lengths)
-
-    def _lengths(self, stage: Stage, gen_ids: Collection[str]) -> list[int]:
-        """Return how many bytes the texts of some generations have, without those that cannot be read."""
-        found = []
-        for one in gen_ids:
-            with suppress(GenpoolError):
-                found.append(len(self.store.text(self.store.record(stage, one)).encode()))
-        return found
+            return estimate(plan, self.config, self.inputs, catalog.usage, lengths_in(self.store))
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
@@ -209,7 +201,7 @@ class Pool:
         inputs = self.inputs
         selection = self._selection(self._read(cohort_id, inputs), inputs)
         plan = self._planned(cohort_id, selection, inputs, retry_exhausted=False)
-        now = present_sources(plan, self.config, inputs)
+        now = sources_now(plan, self.config, inputs)
         return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
 
     def accept_drift(self, cohort_id: str, names: Collection[tuple[str, str]] | None = None) -> list[Drift]:
@@ -225,12 +217,9 @@ class Pool:
         Raises:
             StorageFailed: drift.csv cannot be written.
         """
-        plan = self.plan(cohort_id)
-        chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
+        chosen = among(self.plan(cohort_id).drift, names)
         if chosen:
-            with file_lock(self.layout, "drift", "drift.csv"), storage_errors("cannot write drift.csv"):
-                lines = accepted_lines(chosen, utc_now(), new=not has_lines(self.layout))
-                append_lines(self.layout.drift, lines)
+            accept(self.layout, chosen)
         return chosen
 
     # -- removing ----------------------------------------------------------------------------------
@@ -242,7 +231,7 @@ class Pool:
             NotFound: There is no such cohort.
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
         """
-        return plan_purge(self._holdings(), self.layout.cohort(cohort_id).name)
+        return self._removals.plan_purge(cohort_id)
 
     def purge(self, cohort_id: str) -> tuple[Removal, Trashed | None]:
         """Move a cohort, and what only it reaches, to the trash; or finish that, where it was interrupted.
@@ -256,12 +245,7 @@ class Pool:
             CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
             StorageFailed: The file system refused.
         """
-        self.layout.cohort(cohort_id)  # a name that cannot be one is refused before anything is locked or settled
-        with self._removing(f"genpool {PURGE} {cohort_id}") as settled:
-            if finished := carried_out(settled, PURGE, cohort_id):
-                return finished
-            removal = self.plan_purge(cohort_id)
-            return removal, self._throw_away(removal)
+        return self._removals.purge(cohort_id)
 
     def plan_regeneration(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
@@ -273,12 +257,12 @@ class Pool:
             names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
         """
         plan = self.plan(cohort_id)
-        chosen = [one for one in plan.drift if names is None or (one.kind, one.name) in names]
+        chosen = among(plan.drift, names)
         drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
         tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
-        removal = plan_regeneration(self._holdings(), cohort_id, tasks)
+        removal = self._removals.plan_regeneration(cohort_id, tasks)
         with closing(self.catalog()) as catalog:
-            again = estimate_again(removal.goes, catalog, self.config, self.inputs, self._lengths)
+            again = estimate_again(removal.goes, catalog, self.config, self.inputs, lengths_in(self.store))
         return chosen, replace(removal, again=again)
 
     def regenerate(
@@ -289,34 +273,7 @@ class Pool:
         The slots are free then: the next run makes them anew. Where that was interrupted and nothing else drifted, it
         is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
-        self.layout.cohort(cohort_id)
-        with self._removing(f"genpool {REGENERATE} {cohort_id}") as settled:
-            drift, removal = self.plan_regeneration(cohort_id, names)
-            if removal.is_empty and (finished := carried_out(settled, REGENERATE, cohort_id)):
-                return drift, *finished
-            return drift, removal, self._throw_away(removal)
-
-    def _throw_away(self, removal: Removal) -> Trashed | None:
-        if removal.is_empty:
-            return None
-        return throw_away(self.layout, removal.verb, removal.cohort, removal.paths(self.layout))
-
-    @contextmanager
-    def _removing(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
-        """Have the pool to oneself, with no removal half done (but for one that the caller goes on with).
-
-        Gives what had been interrupted and is finished now.
-        """
-        with pool_lock(self.layout, verb, exclusive=True):
-            yield settle(self.layout, but=but)
-
-    def _holdings(self) -> Holdings:
-        with closing(self.catalog()) as catalog:
-
-            def present(stage: Stage) -> Present:
-                return as_configured(stage, catalog.present(stage))
-
-            return read_holdings(self.layout, self.config.pipeline, self.store, catalog, present)
+        return self._removals.regenerate(cohort_id, lambda: self.plan_regeneration(cohort_id, names))
 
     def trash(self) -> list[Trashed]:
         """Return every removal, oldest first. Writes nothing."""
@@ -329,8 +286,7 @@ class Pool:
             PoolBusy: Somebody else uses the pool.
             StorageFailed: The file system refused, or something is where an undo must put something back.
         """
-        with pool_lock(self.layout, "genpool trash", exclusive=True):
-            return settle(self.layout)
+        return self._removals.finish_interrupted()
 
     def undo_removal(self, trash_id: str) -> Trashed:
         """Move everything of a removal back to where it was.
@@ -340,9 +296,7 @@ class Pool:
             NotFound: There is no such removal, or it was undone before.
             StorageFailed: Something has taken a place since; nothing was changed.
         """
-        self.layout.trashed(trash_id)  # a name that cannot be one is refused before anything is locked or settled
-        with self._removing(f"genpool trash undo {trash_id}", but=trash_id):
-            return undo(self.layout, trash_id)
+        return self._removals.undo(trash_id)
 
     # -- health ------------------------------------------------------------------------------------
 

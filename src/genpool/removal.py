@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from genpool.catalog import Catalog, Present
+    from genpool.catalog import Catalog
     from genpool.directory_store import DirectoryStore
     from genpool.estimate import Estimate
     from genpool.layout import PoolLayout
+    from genpool.present import Present
     from genpool.stages import Pipeline, Stage
     from genpool.trash import Trashed
 
@@ -106,12 +107,12 @@ class Removal:
         return [*found, layout.cohort(self.cohort)] if self.folder else found
 
 
-def carried_out(settled: Iterable[Trashed], verb: str, cohort: str) -> tuple[Removal, Trashed] | None:
+def carried_out(finished: Iterable[Trashed], verb: str, cohort: str) -> tuple[Removal, Trashed] | None:
     """Return the removal that a command had begun before it was interrupted, if that is finished now.
 
     What stayed then, and whose members went, is not recorded.
     """
-    for one in settled:
+    for one in finished:
         if (one.verb, one.cohort, one.state) == (verb, cohort, DONE):
             paths = [path.split("/") for path in one.moved]
             goes, attempts = (

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from genpool.canonical import Json
-    from genpool.catalog import Catalog, Present
+    from genpool.catalog import Catalog
     from genpool.directory_store import DirectoryStore
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
+    from genpool.present import Present
     from genpool.prompts import Template
     from genpool.records import Record, Score
     from genpool.stages import Pipeline, Stage
@@ -183,7 +184,7 @@ class Reparser:
             return
         if gen_id in present.whole or gen_id in present.unusable:
             self._look_at_filled(stage, gen_id, present, outputs, found)
-        elif self._catalog.in_slot(present, outputs[0][1].record.signature) is not None:
+        elif present.in_slot(outputs[0][1].record.signature) is not None:
             found.filled += 1  # under a legacy id
         else:
             self._choose(stage, outputs, found)

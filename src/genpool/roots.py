@@ -20,8 +20,8 @@ from genpool.yaml_reader import Problems
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from genpool.catalog import Present
     from genpool.layout import PoolLayout
+    from genpool.present import Present
     from genpool.stages import Pipeline, Stage
 
 _MOST_COMPARED: Final = 2000

@@ -10,21 +10,22 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from genpool.catalog import of_another_task
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
 from genpool.filters import Candidate, choose, read_conditions
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
+from genpool.present import of_another_task
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from genpool.catalog import Catalog, Present
+    from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
+    from genpool.present import Present
     from genpool.records import Record
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
 
 HEADER: Final = ("stage", "gen_id", "replicate", "new_gen_id")
+HEADER_LINE: Final = f"{','.join(HEADER)}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,6 @@ def assignment_of(line: str) -> tuple[str, str, int] | None:
     return None if slot is None or reference_problem(row[1]) else (row[0], row[1], slot)
 
 
-def has_lines(layout: PoolLayout) -> bool:
-    """Return whether legacy.csv has a whole line; its header can be torn by a crash like any other."""
-    try:
-        with reading(layout.legacy):
-            return b"\n" in layout.legacy.read_bytes()
-    except FileNotFoundError:
-        return False
-
-
 def _cells(line: str) -> list[str]:
     """Return the cells of one line; a quotation mark that is never closed spoils its own line alone."""
     try:
@@ -150,16 +142,9 @@ def _slot(text: str) -> int | None:
     return None if replicate_problem(number) else number
 
 
-def slot_lines(assignments: Iterable[tuple[str, str, int]], *, new: bool) -> bytes:
-    """Return the lines of legacy.csv for some assignments (stage, gen id, slot).
-
-    Args:
-        assignments: What to record.
-        new: Whether the file has no whole line yet, so that it needs its header.
-    """
+def slot_lines(assignments: Iterable[tuple[str, str, int]]) -> bytes:
+    """Return the lines of legacy.csv for some assignments (stage, gen id, slot)."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    if new:
-        writer.writerow(HEADER)
     writer.writerows((stage, gen_id, slot, "") for stage, gen_id, slot in assignments)
     return out.getvalue().encode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import InvalidPipeline, nearest
@@ -134,14 +133,6 @@ class Pipeline:
     def names(self) -> tuple[str, ...]:
         """The stages' names, parents before children."""
         return tuple(self._stages)
-
-    @cached_property
-    def _by_prefix(self) -> dict[str, Stage]:
-        return {stage.prefix: stage for stage in self}
-
-    def of_gen_id(self, gen_id: str) -> Stage | None:
-        """Return the stage whose prefix a generation's id bears, or None. A guess: legacy ids may lie."""
-        return self._by_prefix.get(gen_id.partition("_")[0])
 
     def ancestors(self, stage: Stage) -> tuple[Stage, ...]:
         """Return the stages above one, nearest first."""

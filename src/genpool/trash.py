@@ -5,8 +5,8 @@ relative path as in the pool. Promises:
 
 - The record is on disk, with every move, before the first move is made; every move is one rename that refuses to
   replace, with both directories flushed.
-- A removal or an undo that was interrupted is finished by the next command of the trash (`settle`), and no run
-  starts before: what is half moved is no ground to plan on. A move whose target is there is done.
+- A removal or an undo that was interrupted is finished by the next command of the trash (`finish_interrupted`), and no
+  run starts before: what is half moved is no ground to plan on. A move whose target is there is done.
 - An undo looks at every place before its first move, and refuses where something has taken one since.
 
 The caller holds the pool's exclusive lock for everything here that writes. Nothing is ever deleted.
@@ -222,7 +222,7 @@ def throw_away(layout: PoolLayout, verb: str, cohort: str, paths: Iterable[Path]
     return _finish(layout, _noted(layout, one, PLANNED))
 
 
-def settle(layout: PoolLayout, *, but: str | None = None) -> list[Trashed]:
+def finish_interrupted(layout: PoolLayout, *, but: str | None = None) -> list[Trashed]:
     """Finish the removals and undos that were interrupted; return them as they are now.
 
     Args:

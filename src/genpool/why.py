@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genpool.catalog import of_another_task
 from genpool.errors import NotFound
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import cohort_ids, read_membership
+from genpool.present import of_another_task
 from genpool.signatures import Signature
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str,
     """
     present = catalog.present(signature.stage)
     minted = id_of(signature, salt)
-    gen_id = catalog.in_slot(present, signature) or minted
+    gen_id = present.in_slot(signature) or minted
     problem = of_another_task(present, signature, gen_id) if gen_id == minted else None
     found = present.whole.get(gen_id) if problem is None else None
     return Why(

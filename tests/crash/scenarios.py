@@ -15,14 +15,14 @@ from genpool import durable
 from genpool.directory_store import DirectoryStore
 from genpool.errors import GenpoolError, NotFound
 from genpool.layout import PoolLayout
-from genpool.ledger import Ledger, read_ledger
+from genpool.ledger import Ledger
 from genpool.locks import pool_lock
 from genpool.membership import adopt, membership_bytes
 from genpool.pool import Pool
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
 from genpool.testing import ScriptedModel, sample_generation
-from tests.small_pools import generations, make_pool, torn_generations, write_spec
+from tests.small_pools import generations, ledger_entries, make_pool, torn_generations, write_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -301,9 +301,7 @@ class WritingTheLedger:
         asyncio.run(write())
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
-        path = root / "ledger" / "run-1.jsonl"
-        data = path.read_bytes() if path.exists() else b""
-        entries = [json.loads(line) for line in data.split(b"\n")[:-1]]
+        entries = ledger_entries(root)
         if entries and entries[0].get("format") != "genpool.ledger/1":
             yield "the head is missing"
         there = {f"{'intent' if 'intent' in entry else 'settled'} {entry['gen_id']}" for entry in entries[1:]}
@@ -392,7 +390,7 @@ class RunningACohort:
         yield from torn_generations(pool)
         if acked and len(generations(root)) != self.TASKS:
             yield "lost: the run had returned"
-        entries = [entry for path in root.glob("ledger/*.jsonl") for entry in read_ledger(path)]
+        entries = ledger_entries(root)
         in_flight = sum("intent" in entry for entry in entries) - sum("settled" in entry for entry in entries)
         if in_flight not in {0, 1}:
             yield f"{in_flight} intents are unsettled, and one call at a time was allowed"

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genpool.ledger import read_ledger
 from tests.bars import least
-from tests.small_pools import generations, make_pool, memory_folder, seeds_of, torn_generations, whole_cohort
+from tests.small_pools import (
+    entries_of,
+    generations,
+    make_pool,
+    memory_folder,
+    seeds_of,
+    torn_generations,
+    whole_cohort,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +102,7 @@ def _account(root: Path, tasks: dict[int, str]) -> Account:
     unsettled: Counter[str] = Counter()
     for path in sorted((root / "ledger").iterdir()):
         open_here = {}
-        for entry in read_ledger(path):
+        for entry in entries_of(path):
             if "intent" in entry:
                 open_here[entry["intent"]] = str(entry["gen_id"])
                 intended[str(entry["gen_id"])] += 1

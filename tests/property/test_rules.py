@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from genpool.catalog import Present
 from genpool.combos import Combo
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig
 from genpool.errors import InvalidSpec
 from genpool.gen_ids import gen_id
 from genpool.planner import make_plan
+from genpool.present import Present
 from genpool.records import MODE_COPY
 from genpool.rules import Axis, Coupling, Rules, Subset, Tie, apply_rules
 from genpool.signatures import Signature

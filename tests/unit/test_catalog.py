@@ -14,6 +14,7 @@ import pytest
 
 from genpool.errors import CorruptFile, StorageFailed
 from genpool.pool import Pool
+from tests.catalogs import SECOND, agrees, indexed_pool, snapshot
 from tests.conftest import NOT_RUN
 from tests.legacy_pools import (
     CHOICES,
@@ -29,66 +30,13 @@ from tests.legacy_pools import (
 from tests.small_pools import make_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-    from genpool.catalog import Catalog, Present
-
-SECOND = 1_000_000_000  # nanoseconds
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A pool with right and legacy generations in all stages, looked at once and long ago."""
-    root = make_pool(tmp_path / "pool").root
-    fill(root)
-    agrees(root)
-    for stage in CHOICES:
-        snapshot(root, stage, looked=3 * SECOND)
-    return root
-
-
-def fill(root: Path) -> None:
-    for row in ("row-0", "row-1"):
-        draft = write_right(root, "draft", row, "plain", "writer", origin="first")
-        write_right(root, "draft", row, "plain", "writer", replicate=2, origin="second")
-        essay = write_right(root, "essay", draft, "story")
-        write_right(root, "evaluation", essay, "clarity", "judge")
-    write_legacy(root, "draft", "old-1", "row-0", "plain", "writer", replicate="2")
-    write_legacy(root, "draft", "old-2", "row-2", "plain", "writer", origin=None)
-    write_legacy(root, "essay", "old-3", "old-2", "story", replicate=0)
-
-
-def agrees(root: Path, salt: str = "", *, kept: bool = True) -> dict[str, Present]:
-    """Check that the catalog's answer is the plain scan's, for every stage; return it."""
-    pool = Pool.open(root)
-    answers = {}
-    with closing(pool.catalog()) as catalog:
-        for name in CHOICES:
-            stage = pool.config.pipeline[name]
-            for _ in range(2):  # as it is noticed, and as it was kept
-                answers[name] = same(catalog, root, name, salt)
-            for source in {family[0] for family in scan(root, name, salt).families} if stage.parent else ():
-                below = {gen for slots in of_source(root, name, source, salt) for gen in slots.values()}
-                assert below <= set(catalog.children(stage, source))
-        assert catalog.in_memory is not kept
-    return answers
-
-
-def same(catalog: Catalog, root: Path, stage: str, salt: str = "") -> Present:
-    present, seen = catalog.present(Pool.open(root).config.pipeline[stage]), scan(root, stage, salt)
-    assert {gen_id: present.origin(gen_id) for gen_id in present.whole} == seen.whole
-    assert present.incomplete == seen.incomplete
-    assert set(present.unusable) == seen.unusable
-    assert all(present.unusable.values()), "every unusable one with what is wrong"
-    assert present.legacy == seen.legacy
-    found = {(source, *json.loads(choices)): dict(slots) for (source, choices), slots in present.families.items()}
-    assert found == seen.families
-    return present
-
-
-def of_source(root: Path, stage: str, source: str, salt: str) -> Iterator[dict[int, str]]:
-    return (slots for family, slots in scan(root, stage, salt).families.items() if family[0] == source)
+    return indexed_pool(tmp_path / "pool")
 
 
 def drafts(root: Path) -> Path:
@@ -330,19 +278,6 @@ def edited_behind_its_back(root: Path) -> Path:
     path = drafts(root) / "old-1" / "metadata.json"
     path.write_text(path.read_text().replace('"row-0"', '"row-9"'))
     return path
-
-
-def snapshot(root: Path, stage: str = "draft", *, looked: int, stamps: int = 0) -> None:
-    """Make the last look at a stage one of another time: so many nanoseconds after its folder changed."""
-    folder = root / "gens" / stage
-    changed = folder.stat().st_ctime_ns
-    with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite", isolation_level=None)) as database:
-        database.execute(
-            "UPDATE stages SET changed = ?, looked = ? WHERE stage = ?", (changed, changed + looked, stage)
-        )
-        for one in folder.iterdir():
-            stamp = one.stat().st_ctime_ns + stamps
-            database.execute("UPDATE gens SET stamp = ? WHERE stage = ? AND gen_id = ?", (stamp, stage, one.name))
 
 
 def reads_again(root: Path) -> bool:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.pool import Pool
+from tests.catalogs import agrees, indexed_pool, same
 from tests.conftest import NOT_RUN
-from tests.legacy_pools import CHOICES, write_legacy, write_right
-from tests.small_pools import make_pool, tree
-from tests.unit.test_catalog import SECOND, agrees, fill, same, snapshot
+from tests.legacy_pools import write_legacy, write_right
+from tests.small_pools import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A pool with right and legacy generations in all stages, looked at once and long ago."""
-    root = make_pool(tmp_path / "pool").root
-    fill(root)
-    agrees(root)
-    for stage in CHOICES:
-        snapshot(root, stage, looked=3 * SECOND)
-    return root
+    return indexed_pool(tmp_path / "pool")
 
 
 def database_of(root: Path) -> Path:

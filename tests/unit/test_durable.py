@@ -127,6 +127,16 @@ def test_a_torn_last_line_is_cut_off_before_lines_are_appended(tmp_path: Path, w
     assert path.read_bytes() == whole + b"new\n"
 
 
+@pytest.mark.parametrize("torn", [None, b"", b"hea", b"header"])
+def test_a_header_is_written_once_and_again_where_a_crash_tore_it(tmp_path: Path, torn: bytes | None) -> None:
+    path = tmp_path / "lines"
+    if torn is not None:
+        path.write_bytes(torn)
+    append_lines(path, b"one\n", header=b"header\n")
+    append_lines(path, b"two\n", header=b"header\n")
+    assert path.read_bytes() == b"header\none\ntwo\n"
+
+
 def test_appending_nothing_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     append_lines(path, b"one\n")

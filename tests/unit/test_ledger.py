@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,26 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.errors import StorageFull
-from genpool.ledger import Ledger, read_ledger
-from tests.small_pools import small_disk
+from genpool.ledger import Damage, Ledger, ledger_lines
+from tests.small_pools import entries_of, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-def lines(ledger: Ledger) -> list[dict[str, object]]:
-    return [json.loads(line) for line in ledger.path.read_text().splitlines()]
-
-
 def test_an_intent_is_on_disk_when_it_returns_and_its_settlement_behind_it(tmp_path: Path) -> None:
     async def write() -> None:
         ledger = Ledger(tmp_path / "ledger", "run-1", "cohort-1")
         intent = await ledger.intend("draft", "d_1", "writer", 0.5)
-        assert [line.get("intent") for line in lines(ledger)] == [None, 1]
+        assert [line.get("intent") for line in entries_of(ledger.path)] == [None, 1]
         ledger.settle(intent, "committed", {"cost": 0.25})
         await ledger.close()
-        head, meant, settled = lines(ledger)
+        head, meant, settled = entries_of(ledger.path)
         assert (head["format"], head["run_id"], head["cohort_id"]) == ("genpool.ledger/1", "run-1", "cohort-1")
         assert (meant["gen_id"], meant["stage"], meant["model"], meant["worst_price"]) == (
             "d_1",
@@ -49,7 +44,7 @@ def test_intents_at_the_same_time_are_all_there_with_numbers_of_their_own(tmp_pa
         intents = await asyncio.gather(*(ledger.intend("draft", f"d_{n}", "writer", None) for n in range(200)))
         await ledger.close()
         assert [intent.number for intent in intents] == list(range(1, 201))
-        assert [line["intent"] for line in lines(ledger)[1:]] == list(range(1, 201))
+        assert [line["intent"] for line in entries_of(ledger.path)[1:]] == list(range(1, 201))
 
     asyncio.run(write())
 
@@ -73,10 +68,13 @@ def test_a_ledger_is_never_written_over_another_runs(tmp_path: Path) -> None:
     assert (tmp_path / "run-1.jsonl").read_text() == "another's\n"
 
 
-def test_a_line_torn_by_a_crash_is_left_out_by_the_reader(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_crash_is_told_from_the_entries(tmp_path: Path) -> None:
     path = tmp_path / "run-1.jsonl"
     path.write_bytes(b'{"format":"genpool.ledger/1"}\n{"intent":1}\n{"intent":2,"ge')
-    assert list(read_ledger(path)) == [{"format": "genpool.ledger/1"}, {"intent": 1}]
+    *entries, torn = (entry for _, entry in ledger_lines(path))
+    assert entries == [{"format": "genpool.ledger/1"}, {"intent": 1}]
+    assert isinstance(torn, Damage)
+    assert torn.torn
 
 
 def test_a_writer_that_gives_up_does_not_keep_others_from_writing(tmp_path: Path) -> None:
@@ -88,7 +86,7 @@ def test_a_writer_that_gives_up_does_not_keep_others_from_writing(tmp_path: Path
         first.cancel()
         assert (await second).gen_id == "d_2"
         await ledger.close()
-        assert [line["gen_id"] for line in lines(ledger)[1:]] == ["d_1", "d_2"]
+        assert [line["gen_id"] for line in entries_of(ledger.path)[1:]] == ["d_1", "d_2"]
 
     asyncio.run(write())
 
@@ -113,7 +111,7 @@ def test_an_intent_that_did_not_fit_on_the_disk_swallows_no_later_one(disk: Path
         third = await ledger.intend("draft", "d_3", "writer", None)
         ledger.settle(third, "committed", {})
         await ledger.close()
-        assert [entry.get("gen_id") for entry in read_ledger(ledger.path)] == [None, "d_1", "d_3", "d_3"]
+        assert [entry.get("gen_id") for entry in entries_of(ledger.path)] == [None, "d_1", "d_3", "d_3"]
 
     asyncio.run(write())
 
@@ -128,7 +126,7 @@ def test_a_head_that_did_not_fit_on_the_disk_is_written_with_the_next_intent(dis
         os.truncate(disk / "filler", 1)
         await ledger.intend("draft", "d_2", "writer", None)
         await ledger.close()
-        head, meant = read_ledger(ledger.path)
+        head, meant = entries_of(ledger.path)
         assert (head["run_id"], meant["gen_id"]) == ("run-1", "d_2")
 
     asyncio.run(write())

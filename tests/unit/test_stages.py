@@ -55,18 +55,6 @@ def test_a_pipeline_without_a_model_axis_runs_on_none() -> None:
     assert pipeline.model_stage(pipeline["a"]) is None
 
 
-@pytest.mark.parametrize(("gen_id", "stage"), [("d_1", "draft"), ("v_1", "evaluation")])
-def test_the_prefix_of_an_id_tells_its_stage(gen_id: str, stage: str) -> None:
-    found = DEFAULT_PIPELINE.of_gen_id(gen_id)
-    assert found is not None
-    assert found.name == stage
-
-
-@pytest.mark.parametrize("gen_id", ["x_1", "vtt9vuxeila0t9rp", ""])
-def test_an_id_with_a_foreign_prefix_tells_no_stage(gen_id: str) -> None:
-    assert DEFAULT_PIPELINE.of_gen_id(gen_id) is None
-
-
 @pytest.mark.parametrize(("axis", "field"), [("template", "template_id"), ("model", "llm_model_id"), ("mood", "mood")])
 def test_an_axis_and_its_field_translate_both_ways(axis: str, field: str) -> None:
     assert axis_field(axis) == field

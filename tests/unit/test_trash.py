@@ -150,7 +150,7 @@ def killed(act: Callable[[], object], step: str, at: int, after: bool, monkeypat
     return code == KILLED
 
 
-@pytest.mark.parametrize("then", ["settle", "undo"])
+@pytest.mark.parametrize("then", ["finish", "undo"])
 @pytest.mark.parametrize("step", ["rename_without_replacing", "flush_directory", "replace_file", "make_directory"])
 def test_killed_at_every_step_of_a_removal_nothing_is_lost(
     layout: PoolLayout, step: str, then: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -177,11 +177,11 @@ def test_killed_at_every_step_of_a_removal_nothing_is_lost(
 
 def _recover(layout: PoolLayout, then: str) -> None:
     """Finish what was interrupted, then take back all that is done; or take it back at once."""
-    if then == "settle":
+    if then == "finish":
         if any(one.is_open for one in trash.read_trash(layout)):
             with pytest.raises(PoolBusy, match="interrupted"):
                 trash.refuse_while_open(layout)
-            assert {one.state for one in trash.settle(layout)} == {trash.DONE}
+            assert {one.state for one in trash.finish_interrupted(layout)} == {trash.DONE}
             assert not any((layout.root / name).exists() for name in MOVED)
         trash.refuse_while_open(layout)
     for one in trash.read_trash(layout):
@@ -189,7 +189,7 @@ def _recover(layout: PoolLayout, then: str) -> None:
             trash.undo(layout, one.trash_id)
 
 
-@pytest.mark.parametrize("then", ["settle", "undo"])
+@pytest.mark.parametrize("then", ["finish", "undo"])
 @pytest.mark.parametrize("step", ["rename_without_replacing", "flush_directory", "replace_file"])
 def test_killed_at_every_step_of_an_undo_nothing_is_lost(
     layout: PoolLayout, step: str, then: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -204,8 +204,8 @@ def test_killed_at_every_step_of_an_undo_nothing_is_lost(
             points += going
             at += 1
             assert files(layout) == everything
-            if then == "settle":
-                assert {one.state for one in trash.settle(layout)} <= {trash.UNDONE}
+            if then == "finish":
+                assert {one.state for one in trash.finish_interrupted(layout)} <= {trash.UNDONE}
             for one in trash.read_trash(layout):
                 if one.state != trash.UNDONE:  # killed before the undo was noted, or told to undo
                     trash.undo(layout, one.trash_id)
