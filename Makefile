@@ -12,7 +12,8 @@ help:
 	@echo "make test    run every test, the real model included"
 	@echo "make check   ruff, mypy strict, import-linter"
 	@echo "make bench   print the benchmark tables"
-	@echo "make proof   run the proofs of reliability and security, and the test under random use, in full"
+	@echo "make proof   run every proof of docs/reliability.md in full, and print one table of what each came to"
+	@echo "             TABLE=FILE writes the table as Markdown too; Linux and root"
 	@echo "make docs    write docs/cli.md anew"
 	@echo "make clean   remove .venv and the demo pool"
 
@@ -44,7 +45,8 @@ bench: $(READY)
 	@for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
 
 proof: $(READY)
-	$(BIN)/python -m pytest tests/crash tests/security tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py --full -p no:randomly
+	$(BIN)/python -m pytest tests/crash tests/security tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py \
+		--full --every-bar $(if $(TABLE),--table $(TABLE)) -p no:randomly
 
 docs: $(READY)
 	$(BIN)/python -m genpool.cli.reference > docs/cli.md

@@ -29,6 +29,7 @@ from genpool.durable import (
     set_aside,
     storage_errors,
     write_directory,
+    write_file,
 )
 from genpool.errors import CorruptGeneration, NotFound, PoolBusy, StorageFailed, StorageFull
 from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
@@ -160,7 +161,9 @@ class DirectoryStore:
         """See `GenerationStore.output`."""
         folder = self.layout.attempts(stage.name, gen_id) / str(number)
         data = self._read(folder / METADATA, f"attempt {number} at {gen_id}")
-        record, _ = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
+        record, reason = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
+        if reason is None:
+            raise CorruptGeneration(f"{folder / METADATA}: the record of a generation, not of an attempt")
         names = [name for name in _TEXT_FILES if name in record.fingerprints]
         return Generation(record, {name: self._text(folder, record, name) for name in names})
 
@@ -257,11 +260,14 @@ class DirectoryStore:
         if staged is None:
             return [self._keep_alone(output) for output in outputs]
         places: set[Path] = set()
-        kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
         try:
+            self._publish_sources(outputs)
+            kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
             with storage_errors("cannot flush what was kept"), flushing_directories(places):
                 return kept
-        except StorageFailed as error:  # visible, but nobody knows whether it would survive a power cut
+        except StorageFailed as error:  # some may be visible, but nobody knows whether they would survive a power cut
+            for folder in staged:
+                remove_folder(folder)
             return [error for _ in outputs]
 
     def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
@@ -269,15 +275,40 @@ class DirectoryStore:
         staged: list[Path] = []
         try:
             with storage_errors("cannot write to staging"), flushing_file_system(self._own_staging):
+                for digest, data in self._new_sources(outputs).items():
+                    if not is_there(self.layout.sources / digest):
+                        write_file(self._own_staging / digest, data, flush=False)
                 for output in outputs:
                     staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
         except BaseException as error:
-            for folder in staged:
+            for folder in (*staged, *(self._own_staging / digest for digest in self._new_sources(outputs))):
                 remove_folder(folder)
             if isinstance(error, StorageFailed):
                 return None
             raise
         return staged
+
+    def _new_sources(self, outputs: Sequence[Output]) -> dict[str, bytes]:
+        """Return the sources of some outputs that this session has not kept yet."""
+        named = {digest: data for output in outputs for digest, data in output.sources.items()}
+        return {digest: data for digest, data in named.items() if digest not in self._sources_kept}
+
+    def _publish_sources(self, outputs: Sequence[Output]) -> None:
+        """Move the sources that are staged and flushed to their place, and flush their entries.
+
+        Raises:
+            StorageFailed: The file system refused.
+        """
+        new = self._new_sources(outputs)
+        if not new:
+            return
+        with storage_errors("cannot keep a source text"):
+            self._make_folder(self.layout.sources)
+            for digest in new:
+                if is_there(self._own_staging / digest):  # else it is in its place, perhaps without its entry flushed
+                    (self._own_staging / digest).rename(self.layout.sources / digest)
+            flush_directory(self.layout.sources)
+        self._sources_kept.update(new)
 
     def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | StorageFailed | None:
         """Publish what was staged; a failure is returned."""
@@ -297,6 +328,8 @@ class DirectoryStore:
 
     def _keep_flushed(self, output: Output) -> Attempt | None:
         places: set[Path] = set()
+        for data in self._new_sources([output]).values():
+            self.put_source(data)
         with storage_errors(f"cannot keep {output.generation.gen_id}"):
             staged = self._stage(output, flush=True)
             with flushing_directories(places):

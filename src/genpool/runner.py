@@ -7,7 +7,7 @@ goes first. What a run leaves undone, for whatever reason, the next run's plan f
 A task is claimed before anything is done about it. One that another run has claimed is put aside, without
 holding up a worker, until it is made there or free again.
 
-Order of writes for one call: sources, intent (on disk before the call is sent), the call, then the
+Order of writes for one call: intent (on disk before the call is sent), the call, sources, then the
 generation or the attempt, then the settlement. A process may die between any two of them.
 """
 

@@ -8,7 +8,7 @@ away, and what some other tool left incomplete is never reused and never deleted
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from genpool.records import PROMOTED, Reason, Record
@@ -48,6 +48,8 @@ class Output:
     generation: Generation
     reason: Reason | None = None
     """Why it is not a generation; None where it is one."""
+    sources: Mapping[str, bytes] = field(default_factory=dict)
+    """Texts that its fingerprints name and that may not be kept yet, by SHA-256: kept before it is visible."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class TaskWriter:
         self._combos = {combo.combo_id: combo for combo in plan.combos}
         self._text = lru_cache(_TEXTS_KEPT)(self._read_text)
         self._digests: dict[tuple[str, ...], str] = {}
+        self._sources: dict[str, bytes] = {}
         self._keeper: Grouped[Output, Attempt | None] = Grouped(store.keep)
 
     def template(self, stage: StagePlan, index: int) -> Template:
@@ -152,7 +153,7 @@ class TaskWriter:
                 break
             reason, parsed = _judged(answer.completion, work.template)
             generation = self._generation(stage, index, work, answer, parsed)
-            made = await _to_the_end(self._keep(Output(generation, reason), answer, entry))
+            made = await _to_the_end(self._keep(generation, reason, answer, entry))
             if made.outcome is Outcome.COMMITTED:
                 return made
             kept += 1
@@ -189,7 +190,7 @@ class TaskWriter:
         return _Work(gen_id, template, prompt, request, kept, entry, fingerprints)
 
     def _fingerprints(self, stage: StagePlan, index: int, template: Template) -> dict[str, str]:
-        """Return the digests of what a task is made from; the texts behind them are kept as sources."""
+        """Return the digests of what a task is made from; the texts behind them are kept with its output."""
         inputs = self._inputs_digest(stage, index)
         name = ("template", template.stage, template.template_id)
         return {"template": self._digest(name, lambda: template_bytes(template)), "inputs": inputs}
@@ -202,10 +203,21 @@ class TaskWriter:
         return sha256(parent_bytes(sha256(self._text(stage.stage.parent, source).encode())))
 
     def _digest(self, name: tuple[str, ...], source: Callable[[], bytes]) -> str:
-        """Keep a source once a run; return its digest."""
+        """Return the digest of a source, computed once a run; it is kept with the first output that names it."""
         if name not in self._digests:
-            self._digests[name] = self.store.put_source(source())
+            data = source()
+            self._digests[name] = digest = sha256(data)
+            self._sources[digest] = data
         return self._digests[name]
+
+    async def _kept(self, generation: Generation, reason: Reason | None = None) -> Attempt | None:
+        """Keep an output with the sources that it names and nobody has kept yet."""
+        named = generation.record.fingerprints.values()
+        sources = {digest: self._sources[digest] for digest in named if digest in self._sources}
+        attempt = await self._keeper.send(Output(generation, reason, sources))
+        for digest in sources:
+            self._sources.pop(digest, None)
+        return attempt
 
     def _context(self, stage: StagePlan, index: int) -> dict[str, Any]:
         """Return what a task's template is rendered with."""
@@ -279,9 +291,9 @@ class TaskWriter:
             score=parsed.score if parsed else None,
         )
 
-    async def _keep(self, output: Output, answer: Answer, entry: ModelEntry) -> Made:
+    async def _keep(self, generation: Generation, reason: Reason | None, answer: Answer, entry: ModelEntry) -> Made:
         """Commit a generation or keep it as an attempt; settle the intent either way."""
-        attempt = await self._keeper.send(output)
+        attempt = await self._kept(generation, reason)
         reason = None if attempt is None else attempt.reason
         usage = answer.completion.usage
         cost = entry.price.cost(usage.input_tokens or 0, usage.output_tokens or 0) if entry.price else None
@@ -292,7 +304,7 @@ class TaskWriter:
         self.books.answered(usage.input_tokens, usage.output_tokens, cost)
         self.ledger.settle(answer.intent, "committed" if reason is None else "attempt", facts)
         if reason == BOUGHT_TWICE:
-            return self._found(output.generation.record)
+            return self._found(generation.record)
         return Made(Outcome.COMMITTED if reason is None else Outcome.LEFT, self.low_on_space)
 
     def _found(self, mine: Record) -> Made:
@@ -311,7 +323,7 @@ class TaskWriter:
         texts = {"parsed": text}
         fingerprints = self._fingerprints(stage, index, self.template(stage, index))
         record = self._record(stage, index, fingerprints, texts, MODE_COPY)
-        attempt = await _to_the_end(self._keeper.send(Output(Generation(record, texts))))
+        attempt = await _to_the_end(self._kept(Generation(record, texts)))
         return Made(Outcome.COMMITTED, self.low_on_space) if attempt is None else self._found(record)
 
 

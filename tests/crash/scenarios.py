@@ -21,12 +21,14 @@ from genpool.membership import adopt, membership_bytes
 from genpool.pool import Pool
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.testing import sample_generation
+from genpool.testing import ScriptedModel, sample_generation
 from tests.small_pools import generations, ledger_entries, make_pool, torn_generations, write_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from genpool.runner import RunReport
 
 DRAFT = DEFAULT_PIPELINE["draft"]
 MADE = sample_generation("the text\n" * 100)
@@ -367,15 +369,21 @@ class RunningACohort:
 
     def __init__(self, calls_log: str = "calls.txt") -> None:
         self.calls_log = calls_log
+        self.outside = calls_log.startswith("..")
 
     def prepare(self, root: Path) -> None:
-        entry = f"{{client: scripted, calls_log: {self.calls_log}, concurrency: 1}}"
-        make_pool(root, rows=2, models={"writer": entry})
+        log = "" if self.outside else f"calls_log: {self.calls_log}, "
+        make_pool(root, rows=2, models={"writer": f"{{client: scripted, {log}concurrency: 1}}"})
         write_spec(root, essay="template: [story, same]")
 
     def act(self, root: Path, ack: Callable[[str], None]) -> None:
-        if Pool.open(root).run("c").complete:
+        if self.run(root).complete:
             ack("complete")
+
+    def run(self, root: Path) -> RunReport:
+        """Run the cohort with a model that notes its calls, elsewhere where the pool's disk is one that forgets."""
+        models = {"writer": ScriptedModel(calls_log=root / self.calls_log)} if self.outside else None
+        return Pool.open(root).run("c", models=models)
 
     def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
         pool = Pool.open(root)
@@ -386,7 +394,7 @@ class RunningACohort:
         in_flight = sum("intent" in entry for entry in entries) - sum("settled" in entry for entry in entries)
         if in_flight not in {0, 1}:
             yield f"{in_flight} intents are unsettled, and one call at a time was allowed"
-        if not pool.run("c").complete:
+        if not self.run(root).complete:
             yield "the next run does not complete it"
         yield from torn_generations(pool)
         calls = len((root / self.calls_log).read_text().splitlines())

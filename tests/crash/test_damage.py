@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.pool import Pool
+from tests.bars import least
 from tests.small_pools import memory_folder
 from tests.sound_pools import OLD_DRAFT, contents, sound_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.conftest import Statement
+
+pytestmark = pytest.mark.bar(9)
 
 SEED = 20260101
 MENDED = ("combos.jsonl", "legacy.csv", "drift.csv", "ledger/")
@@ -48,14 +53,14 @@ def damages(files: list[Path], count: int) -> Iterator[tuple[Path, bytes]]:
 
 @pytest.mark.timeout(3600)
 def test_every_damage_in_a_generation_is_found_named_and_not_made_worse(
-    root: Path, full: bool, capsys: pytest.CaptureFixture[str]
+    root: Path, full: bool, proof: Statement
 ) -> None:
     pool = Pool.open(root)
     files = [path for path in sorted((root / "gens").rglob("*")) if path.is_file() and path.stat().st_size]
     files = [path for path in files if OLD_DRAFT not in path.parts]
     missed, worse = [], []
     count = 0
-    for path, damaged in damages(files, 10_000 if full else 200):
+    for path, damaged in damages(files, least(9, "damages") if full else 200):
         before, name = contents(root), path.relative_to(root).as_posix()
         path.write_bytes(damaged)
         count += 1
@@ -65,21 +70,19 @@ def test_every_damage_in_a_generation_is_found_named_and_not_made_worse(
         if name not in after_fix or contents(root) != {**before, name: damaged}:
             worse.append((name, before[name], damaged))
         path.write_bytes(before[name])
+    said = f"damage in generations: {count} places in {len(files)} files, {count - len(missed)} found and named"
+    proof(said, damages=count, unnamed=len(missed), worse=len(worse))
     assert pool.examine().problems == ()
-    with capsys.disabled():
-        print(f"\n  damage in generations: {count} places in {len(files)} files, {count - len(missed)} found and named")
     assert (missed, worse) == ([], [])
 
 
 @pytest.mark.timeout(3600)
-def test_whatever_file_is_damaged_no_fix_makes_it_worse(
-    root: Path, full: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_whatever_file_is_damaged_no_fix_makes_it_worse(root: Path, full: bool, proof: Statement) -> None:
     pool = Pool.open(root)
     pool.scope("c").counts()  # there is a catalog
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.stat().st_size]
     files = [path for path in files if "gens" not in path.parts and path.name != "pool.yaml"]
-    count = 0
+    count, worse = 0, []
     for path, damaged in damages(files, 2_000 if full else 100):
         before, name = contents(root), path.relative_to(root).as_posix()
         was = path.read_bytes()
@@ -88,13 +91,15 @@ def test_whatever_file_is_damaged_no_fix_makes_it_worse(
         pool.mend()
         after = contents(root)
         kept = after.pop(f"{name}.torn", b"")
-        assert name.startswith(MENDED) or not kept
+        changed = bool(kept) and not name.startswith(MENDED)
         if not name.startswith(".genpool"):  # what was cut off the damaged file is beside it, and no byte is lost
-            assert (after[name] + kept).rstrip(b"\n") == damaged.rstrip(b"\n")
+            changed |= (after[name] + kept).rstrip(b"\n") != damaged.rstrip(b"\n")
             after[name] = before[name]
-        assert after == before
+        if changed or after != before:
+            worse.append((name, was, damaged))
         path.write_bytes(was)
         path.with_name(f"{path.name}.torn").unlink(missing_ok=True)
-    with capsys.disabled():
-        print(f"\n  damage elsewhere: {count} places in {len(files)} files, none made worse by a fix")
+    said = f"damage elsewhere: {count} places in {len(files)} files, {len(worse)} made worse by a fix"
+    proof(said, elsewhere=count, worse=len(worse))
+    assert worse == []
     assert pool.mend().problems == ()

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.conftest import Statement
     from tests.crash.scenarios import Scenario
+
+pytestmark = pytest.mark.bar(5)
 
 REFUSALS = {"storage-failed", "storage-full", "invalid-input", "invalid-config", "invalid-spec", "invalid-template"}
 """What a refusal of the file system is called (errors.py): of a person's files it is an input that cannot be read.
@@ -234,17 +237,18 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
     full_step: int,
     short_step: int,
     full: bool,
-    capsys: pytest.CaptureFixture[str],
+    proof: Statement,
 ) -> None:
     step = full_step if full else short_step
     *_, found = sweep(scenario, step)
-    with capsys.disabled():
-        print(f"\n  {name}: {found.runs} runs of {found.errors} errors, {found.refused} ended with the error", end="")
+    said = f"{name}: {found.runs} runs of {found.errors} errors, {found.refused} ended with the error"
+    proof(said, runs=found.runs, refused=found.refused, wrong=len(found.wrong))
     assert found.wrong == []
     assert found.errors >= least, "the sweep has shrunk"
     assert found.runs >= found.errors // step
 
 
+@pytest.mark.bar(4)
 @pytest.mark.parametrize(
     ("scenario", "number", "symptom"),
     [
@@ -264,12 +268,16 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
         "an error that is not ours",
     ],
 )
-def test_a_protocol_that_bears_no_errors_is_caught(scenario: Scenario, number: int, symptom: str) -> None:
+def test_a_protocol_that_bears_no_errors_is_caught(
+    scenario: Scenario, number: int, symptom: str, proof: Statement
+) -> None:
     said: list[str] = []
     for found in sweep(scenario, 1, number):
         said = found.wrong
         if any(symptom in one for one in said):
+            proof(protocols=proof.case, caught=1, unnoticed=0)
             return
+    proof(unnoticed=1)
     raise AssertionError(f"not noticed; of other things: {said[:3]}")
 
 

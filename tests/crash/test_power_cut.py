@@ -22,8 +22,11 @@ from tests.small_pools import memory_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conftest import Statement
     from tests.crash.scenarios import Scenario
     from tests.crash.syscall_sweep import Watcher
+
+pytestmark = pytest.mark.bar(3)
 
 CALLS_LOG = "../../outside/calls.txt"
 """Where models note their calls: on another disk, so that the note outlives the power cut."""
@@ -113,13 +116,13 @@ def _possible(full: bool) -> None:
     ids=lambda one: type(one).__name__ if not isinstance(one, int) else "",
 )
 def test_what_was_acknowledged_survives_a_power_cut_and_nothing_torn_is_visible(
-    scenario: Scenario, least: int, full_step: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, least: int, full_step: int, short_step: int, full: bool, proof: Statement
 ) -> None:
     repeatable = not isinstance(scenario, scenarios.AppendingLines | scenarios.WritingTheLedger)
     step = full_step if full else short_step
     *_, found = sweep(scenario, step, again=2 * step * repeatable)
-    with capsys.disabled():
-        print(f"\n  {type(scenario).__name__}: power cut {found.cut} times in {found.calls} system calls", end="")
+    said = f"{type(scenario).__name__}: power cut {found.cut} times in {found.calls} system calls"
+    proof(said, cuts=found.cut, wrong=len(found.wrong))
     assert found.wrong == []
     assert found.calls >= least, "the sweep has shrunk"
     assert found.cut >= found.calls // step
@@ -167,6 +170,7 @@ class NoFlush:
         return self.of == "anything" or is_directory == (self.of == "directory")
 
 
+@pytest.mark.bar(4)
 @pytest.mark.parametrize(
     ("scenario", "symptom"),
     [
@@ -188,10 +192,14 @@ class NoFlush:
         "unflushed journal",
     ],
 )
-def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, symptom: str) -> None:
-    assert symptom in caught(scenario)
+def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, symptom: str, proof: Statement) -> None:
+    said = caught(scenario)
+    noticed = symptom in said
+    proof(protocols=(proof.case,) * noticed, caught=noticed, unnoticed=not noticed)
+    assert symptom in said
 
 
+@pytest.mark.bar(4)
 @pytest.mark.parametrize(
     ("scenario", "of", "symptom"),
     [
@@ -209,9 +217,13 @@ def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, sympto
     ],
     ids=lambda one: one if isinstance(one, str) else type(one).__name__,
 )
-def test_a_flush_that_genpool_itself_would_leave_out_is_caught(scenario: Scenario, of: str, symptom: str) -> None:
+def test_a_flush_that_genpool_itself_would_leave_out_is_caught(
+    scenario: Scenario, of: str, symptom: str, proof: Statement
+) -> None:
     system_calls.need_meddling(full=False)
     liar = NoFlush(of)
     said = caught(scenario, liar)
+    noticed = bool(liar.left_out) and symptom in said
+    proof(caught=noticed, unnoticed=not noticed)
     assert liar.left_out
     assert symptom in said

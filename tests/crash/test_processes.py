@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.audit import MADE_ANEW
+from tests.bars import least
 from tests.servers.provider import Provider
 from tests.small_pools import make_pool, memory_folder, torn_generations, write_spec
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.pool import Pool
+    from tests.conftest import Statement
+
+pytestmark = pytest.mark.bar(6)
 
 _PROCESSES = 8
 _CONCURRENCY = 3
@@ -46,7 +50,7 @@ class Extent:
 
 
 SHORT = Extent(tasks=150, seeds=1, kills=3)
-FULL = Extent(tasks=1000, seeds=20, kills=40)
+FULL = Extent(tasks=least(6, "stopped"), seeds=least(6, "seeds"), kills=least(6, "kills"))
 
 
 @pytest.fixture
@@ -104,37 +108,45 @@ def everything_is_there(pool: Pool, tasks: int) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_processes_that_want_the_same_buy_each_task_once(extent: Extent, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = 0
+def test_processes_that_want_the_same_buy_each_task_once(extent: Extent, proof: Statement) -> None:
+    asked = twice = seeds = processes = 0
     with Provider() as server:
         for _ in range(extent.seeds):
             server.forget()
             with pool_of(extent.tasks, server, "answer") as pool:
                 said = end([start(pool.root) for _ in range(_PROCESSES)])
                 seen = server.seen()
+                seeds += 1
+                asked += seen.requests
+                processes += len(said)
+                twice += sum(times > 1 for times in seen.asked.values())
                 assert set(seen.asked.values()) == {1}
                 assert (len(seen.asked), seen.requests, made_by(said)) == (extent.tasks,) * 3
                 everything_is_there(pool, extent.tasks)
                 spend = pool.audit()
                 assert (spend.total.committed, spend.doubtful, spend.twice) == (extent.tasks, (), ())
-                asked += seen.requests
-    with capsys.disabled():
-        each = f"{_PROCESSES} processes x {extent.tasks} tasks x {extent.seeds} seeds"
-        print(f"\n  {each}: {asked} calls, none twice", end="")
+    each = f"{_PROCESSES} processes x {extent.tasks} tasks x {seeds} seeds"
+    proof(
+        f"{each}: {asked} calls, {twice} tasks twice",
+        seeds=seeds,
+        processes=processes,
+        calls=asked,
+        twice=twice,
+    )
 
 
 @pytest.mark.timeout(1800)
-def test_processes_that_are_killed_buy_again_only_what_was_in_flight(
-    extent: Extent, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_processes_that_are_killed_buy_again_only_what_was_in_flight(extent: Extent, proof: Statement) -> None:
     chance = random.Random(6)
     with Provider() as server, pool_of(extent.tasks, server) as pool:
         runs: Runs = [start(pool.root) for _ in range(_PROCESSES)]
+        killed = 0
         for number in range(extent.kills):
             _wait_for(server, extent.tasks * (number + 1) // (extent.kills + 2))
             time.sleep(chance.uniform(0, 0.05))
             victim = runs.pop(chance.randrange(len(runs)))
             victim.kill()
+            killed += 1
             victim.communicate()
             runs.append(start(pool.root))
         end(runs)
@@ -143,36 +155,41 @@ def test_processes_that_are_killed_buy_again_only_what_was_in_flight(
         again = {task: times for task, times in seen.asked.items() if times > 1}
         extra = sum(again.values()) - len(again)
         in_flight = len(spend.of("in_flight"))
+        proof(
+            f"{seen.requests} calls for {extent.tasks} tasks with {killed} kills: {extra} bought again,"
+            f" {in_flight} in flight, {len(spend.twice)} listed",
+            kills=killed,
+            again=extra,
+            unlisted=max(0, extra - in_flight, len(again) - len(spend.twice)),
+        )
         assert seen.requests == extent.tasks + extra
         assert extra <= in_flight <= extent.kills * _CONCURRENCY
         assert not [one for one in spend.twice if one.kind == MADE_ANEW]
         assert len(spend.twice) >= len(again), "every task that was asked for twice is listed"
         assert spend.total.committed == extent.tasks
-    with capsys.disabled():
-        numbers = f"{seen.requests} calls for {extent.tasks} tasks with {extent.kills} kills"
-        print(f"\n  {numbers}: {extra} bought again, {in_flight} in flight, each listed", end="")
 
 
 @pytest.mark.timeout(600)
-def test_a_process_that_stands_still_is_not_overtaken(extent: Extent, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_stands_still_is_not_overtaken(extent: Extent, proof: Statement) -> None:
     """What it holds stays its own: a claim is no lease that runs out."""
     with Provider() as server, pool_of(extent.tasks, server) as pool:
         calls = _with_some_that_stand_still([start(pool.root) for _ in range(_PROCESSES)], server, extent.tasks)
+        proof(f"3 of {_PROCESSES} processes stopped for {_STANDSTILL:g} s: {calls} calls", stopped=calls)
         everything_is_there(pool, extent.tasks)
         assert calls == extent.tasks
-    with capsys.disabled():
-        print(f"\n  3 of {_PROCESSES} processes stopped for {_STANDSTILL:g} s: {calls} calls", end="")
 
 
+@pytest.mark.bar(4)
 @pytest.mark.timeout(600)
-def test_claims_that_run_out_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
+def test_claims_that_run_out_are_caught(proof: Statement) -> None:
     tasks = SHORT.tasks
     with Provider() as server, pool_of(tasks, server) as pool:
         runs = [start(pool.root, broken=True) for _ in range(_PROCESSES)]
         calls = _with_some_that_stand_still(runs, server, tasks)
-        assert calls > tasks
-    with capsys.disabled():
-        print(f"\n  the same with claims that run out: {calls} calls for {tasks} tasks", end="")
+        noticed = calls > tasks
+        said = f"the same with claims that run out: {calls} calls for {tasks} tasks"
+        proof(said, protocols=("unfenced claim",) * noticed, caught=noticed, unnoticed=not noticed)
+        assert noticed
 
 
 def _with_some_that_stand_still(runs: Runs, server: Provider, tasks: int) -> int:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.pool import Pool
+    from tests.conftest import Statement
+
+pytestmark = pytest.mark.bar(7)
 
 _LONG_WAIT = 5.0  # seconds that a server asks for, and a short proof does not wait
 _PATIENCE = 400.0  # seconds
@@ -79,36 +82,37 @@ def settled(pool: Pool) -> dict[str, list[str]]:
 
 
 @pytest.mark.timeout(900)
-def test_a_run_meets_every_fault_of_a_provider(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_meets_every_fault_of_a_provider(full: bool, proof: Statement) -> None:
     faults = [one for one in FAULTS.values() if full or (one.retry_after or 0) <= _LONG_WAIT]
     with Provider() as server, memory_folder() as folder:
         pool = pool_of(folder, server, faults)
         code, said, err = run(pool.root)
+        cut = [path.parent.name for path in pool.root.glob("gens/draft/*/parsed.txt") if END not in path.read_text()]
+        sent, wanted = server.seen().requests, sum(REQUESTS[fault.kind] for fault in faults)
+        proof(
+            f"{len(faults)} faults in one run: {sent} requests of {wanted}, {len(cut)} cut texts kept",
+            met=len(faults),
+            truncated=len(cut),
+            unasked=abs(sent - wanted),
+        )
         assert (code, err) == (3, "")
         stage = pool.plan("c").stage("draft")
         outcomes = settled(pool)
         seen = server.seen()
-        made = failed = 0
         for index, gen_id in enumerate(stage.gen_ids):
             fault = FAULTS[str(stage.value(index, "llm_model_id"))]
             assert outcomes[gen_id] == SETTLED[fault.kind], fault.name
             place = pool.root / "gens" / "draft" / gen_id
             assert place.exists() == (SETTLED[fault.kind][-1] == "committed"), fault.name
-            made += place.exists()
-            failed += not place.exists()
-        assert seen.requests == sum(REQUESTS[fault.kind] for fault in faults)
-        assert seen.elsewhere == 0
-        for parsed in pool.root.glob("gens/draft/*/parsed.txt"):
-            assert END in parsed.read_text(), "a text that was cut was kept as a generation"
+        assert (sent, seen.elsewhere) == (wanted, 0)
+        assert cut == [], "a text that was cut was kept as a generation"
         assert torn_generations(pool) == []
         told = {str(one["gen_id"]) for one in said["failures"]}  # type: ignore[attr-defined]
         assert told == {gen_id for gen_id in stage.gen_ids if not (pool.root / "gens" / "draft" / gen_id).exists()}
-    with capsys.disabled():
-        print(f"\n  {len(faults)} faults in one run: {made} made, {failed} failed and told, 0 cut texts kept", end="")
 
 
 @pytest.mark.timeout(600)
-def test_a_limit_of_requests_a_minute_holds_for_a_run(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_of_requests_a_minute_holds_for_a_run(full: bool, proof: Statement) -> None:
     if not full:
         pytest.skip("takes more than a minute: in the full proof; tests/unit/llm/test_limits.py has a clock of its own")
     with Provider() as server, memory_folder() as folder:
@@ -118,7 +122,7 @@ def test_a_limit_of_requests_a_minute_holds_for_a_run(full: bool, capsys: pytest
         write_spec(pool.root)
         code, _, err = run(pool.root)
         most = server.seen().most_within(60)
+        said = f"{_PER_MINUTE} requests a minute: {most} in the busiest minute"
+        proof(said, over_limit=max(0, most - _PER_MINUTE))
         assert (code, err) == (0, "")
         assert most == _PER_MINUTE
-    with capsys.disabled():
-        print(f"\n  {_PER_MINUTE} requests a minute: {most} in the busiest minute", end="")

@@ -18,7 +18,10 @@ from tests.small_pools import memory_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import Statement
     from tests.crash.scenarios import Scenario
+
+pytestmark = pytest.mark.bar(1)
 
 
 @dataclass(slots=True)
@@ -99,11 +102,11 @@ def _tracing() -> None:
     ids=lambda one: _named(one) if not isinstance(one, int) else "",
 )
 def test_killed_at_every_system_call_nothing_is_torn_and_nothing_acknowledged_is_lost(
-    scenario: Scenario, least: int, short_step: int, full: bool, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, least: int, short_step: int, full: bool, proof: Statement
 ) -> None:
     found = sweep(scenario, 1 if full else short_step)
-    with capsys.disabled():
-        print(f"\n  {_named(scenario)}: killed at {found.swept} of {found.calls} system calls", end="")
+    said = f"{_named(scenario)}: killed at {found.swept} of {found.calls} system calls"
+    proof(said, points=found.swept, wrong=len(found.wrong))
     assert found.wrong == []
     assert found.calls >= least, "the sweep has shrunk"
     assert found.swept >= found.calls // (1 if full else short_step)
@@ -128,6 +131,7 @@ def test_every_point_is_one_system_call_and_a_kill_comes_before_it(tmp_path: Pat
     assert left.count(2) == 1, "between two calls of mkdir there is one point"
 
 
+@pytest.mark.bar(4)
 @pytest.mark.parametrize(
     ("scenario", "symptom"),
     [
@@ -167,7 +171,9 @@ def test_every_point_is_one_system_call_and_a_kill_comes_before_it(tmp_path: Pat
         "undone after it said so",
     ],
 )
-def test_a_protocol_that_is_broken_is_caught(scenario: Scenario, symptom: str) -> None:
+def test_a_protocol_that_is_broken_is_caught(scenario: Scenario, symptom: str, proof: Statement) -> None:
     found = sweep(scenario, 1, until_caught=True)
+    noticed = bool(found.wrong) and symptom in found.wrong[0]
+    proof(protocols=(proof.case,) * noticed, caught=noticed, unnoticed=not noticed)
     assert found.wrong, f"{found.swept} points, and nothing was noticed"
     assert symptom in found.wrong[0]

@@ -90,7 +90,7 @@ def test_an_answer_cut_at_the_token_limit_is_an_attempt(pool: Pool, server: str)
 
 @pytest.mark.usefixtures("key")
 def test_a_server_that_is_not_there_fails_the_task_and_says_where(pool: Pool) -> None:
-    report = through(pool, "http://127.0.0.1:9/v1").run("small")
+    report = through(pool, "http://127.0.0.1:9/v1", more=", tries: 1").run("small")
     assert report.stages["draft"].failed == 1
     assert "can 127.0.0.1 be reached from here?" in reasons(report)
     ledger = next((pool.root / "ledger").iterdir()).read_text().splitlines()

@@ -35,6 +35,7 @@ from genpool.pool import Pool
 from genpool.signatures import Signature
 from genpool.testing import ScriptedModel
 from genpool.writer import seed_of
+from tests.bars import least
 from tests.dict_model import Broken, DictPool, Gen, Task, lacking_above
 from tests.legacy_pools import PARENTS, Wants, counted, fields_of, right_id, stated, write_folder, write_legacy
 from tests.small_pools import TEMPLATES, answer, generations, make_pool, memory_folder, tree, write_config, write_spec
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from genpool.removal import Removal
     from genpool.runner import Runner, RunReport
     from genpool.trash import Trashed
+    from tests.conftest import Statement
     from tests.dict_model import Plan as Wanted
     from tests.dict_model import Taken
     from tests.legacy_pools import Expected
@@ -628,12 +630,24 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.bar("random use")
 @pytest.mark.timeout(3600)
-def test_a_pool_under_random_use_holds_and_says_what_the_dicts_do(full: bool) -> None:
+def test_a_pool_under_random_use_holds_and_says_what_the_dicts_do(full: bool, proof: Statement) -> None:
+    class Counted(PoolMachine):
+        runs = comparisons = 0
+
+        @invariant()
+        def counted(self) -> None:
+            Counted.comparisons += 1
+
+        def teardown(self) -> None:
+            super().teardown()
+            Counted.runs += 1
+
     run_state_machine_as_test(
-        PoolMachine,
+        Counted,
         settings=settings(
-            max_examples=500 if full else 35,
+            max_examples=least("random use", "runs") if full else 35,
             stateful_step_count=15 if full else 12,
             deadline=None,
             derandomize=True,
@@ -641,3 +655,5 @@ def test_a_pool_under_random_use_holds_and_says_what_the_dicts_do(full: bool) ->
             suppress_health_check=list(HealthCheck),
         ),
     )
+    said = f"{Counted.runs} pools under random use, all compared with the dicts {Counted.comparisons} times"
+    proof(said, runs=Counted.runs, comparisons=Counted.comparisons)

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import random
-import resource
+import re
 import sys
 import sysconfig
 import time
@@ -287,8 +287,8 @@ def main(what: str, count: int) -> None:
         (folder / "pool").mkdir()
         os.chdir(folder / "pool")  # names that are opened in an open directory are told without it
         tally = {"specs": fuzz_specs, "names": fuzz_names}[what](folder, count)
-    tally.most_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tally.most_memory //= 2**20 if sys.platform == "darwin" else 1024
+    tally.most_memory = int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])  # not its parent's
+    tally.most_memory //= 1024
     print(json.dumps(asdict(tally)))
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.bars import least
 from tests.small_pools import make_pool, memory_folder, write_spec
 
 from .echoing_server import ANSWER, WAYS, serving
@@ -21,6 +22,9 @@ from .echoing_server import ANSWER, WAYS, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tests.conftest import Statement
+
+pytestmark = pytest.mark.bar(12)
 KEYS = {
     "hexadecimal": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "prefixed": "sk-proj-T3BlbkFJx9Qm2vLr8ZtYw6KcNe4HsGdU1aXo7PbV5iRjMf0S",
@@ -98,7 +102,8 @@ class Ran:
 def prepared(folder: Path, port: int, key: str, *, url_user: str = "", ways: list[str] = WAYS) -> Path:
     """Make a pool with a model for each way to misbehave; the key comes from .env."""
     entry = (
-        "{{client: openai, base_url: 'http://{user}127.0.0.1:{port}/{way}/v1', key: CANARY_KEY, model: m, timeout: 1}}"
+        "{{client: openai, base_url: 'http://{user}127.0.0.1:{port}/{way}/v1', key: CANARY_KEY, model: m, "
+        "timeout: 1, tries: 1}}"
     )
     entries = {f"m-{way}": entry.format(user=url_user, port=port, way=way) for way in ways}
     entries["m-closed"] = entry.format(user=url_user, port=1, way="x")
@@ -169,7 +174,7 @@ class Found:
 
 
 @pytest.mark.timeout(1200)
-def test_keys_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_written_nowhere(full: bool, proof: Statement) -> None:
     chosen = KEYS if full else {name: KEYS[name] for name in ("url-special", "short", "token")}
     found = Found()
     for name, key in chosen.items():
@@ -182,13 +187,13 @@ def test_keys_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]
                 texts = [data for file, data in _files(folder).items() if file.endswith("raw.txt")]
                 assert any(b"[key]" in text for text in texts), "an answer that echoes the key is kept, the key hidden"
                 assert any(ANSWER.encode() in text for text in texts)
+    said = f"{len(chosen)} keys, {len(WAYS)} faults, {found}"
+    proof(said, keys=tuple(chosen), faults=len(WAYS), bytes=found.searched, hits=len(found.hits))
     assert found.hits == []
-    with capsys.disabled():
-        print(f"\n  {len(chosen)} keys, {len(WAYS)} faults, {found}", end="")
 
 
 @pytest.mark.timeout(600)
-def test_keys_in_an_address_are_written_nowhere(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_in_an_address_are_written_nowhere(full: bool, proof: Statement) -> None:
     """A password in `base_url` goes to the server as basic authorization; it stays in pool.yaml."""
     chosen = ["hexadecimal", "url-special", "base64", "short", "token"] if full else ["url-special"]
     found = Found()
@@ -198,18 +203,19 @@ def test_keys_in_an_address_are_written_nowhere(full: bool, capsys: pytest.Captu
             for ran in everything(folder, LOUDER):
                 found.add(name, ran, [KEYS[name], f"user:{KEYS[name]}", "another-key-4711-0815"])
             assert {path.split("/")[1] for path in server.asked} == set(WAYS)
+    said = f"{len(chosen)} passwords in addresses, {found}"
+    proof(said, bytes=found.searched, hits=len(found.hits))
     assert found.hits == []
-    with capsys.disabled():
-        print(f"\n  {len(chosen)} passwords in addresses, {found}", end="")
 
 
-def test_a_key_from_the_environment_is_written_nowhere() -> None:
+def test_a_key_from_the_environment_is_written_nowhere(proof: Statement) -> None:
     found = Found()
     with serving() as server, memory_folder() as folder:
         prepared(folder, server.port, "not-this-one")
         for ran in everything(folder, LOUDER, CANARY_KEY=KEYS["prefixed"]):
             found.add("prefixed", ran, [KEYS["prefixed"]])
         assert len(server.asked) == len(WAYS)
+    proof(bytes=found.searched, hits=len(found.hits))
     assert found.hits == []
 
 
@@ -228,7 +234,7 @@ for way in sys.argv[2:]:
 
 
 @pytest.mark.timeout(600)
-def test_the_search_finds_keys_where_nothing_hides_them(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_search_finds_keys_where_nothing_hides_them(full: bool, proof: Statement) -> None:
     """The same server, logging and search, with the bare library in place of genpool: nearly every fault tells."""
     ways = WAYS if full else WAYS[::4]
     telling = set()
@@ -243,6 +249,6 @@ def test_the_search_finds_keys_where_nothing_hides_them(full: bool, capsys: pyte
             )
             if Ran(0, ran.stdout, ran.stderr, {}).hits(KEYS["url-special"]):
                 telling.add(way)
-    assert len(telling) >= 0.8 * len(ways)
-    with capsys.disabled():
-        print(f"\n  with the bare library {len(telling)} of {len(ways)} faults tell the key, and are seen to", end="")
+    share = 100 * len(telling) / len(ways)
+    proof(f"with the bare library {len(telling)} of {len(ways)} faults tell the key, and are seen to", bare=share)
+    assert share >= least(12, "bare")

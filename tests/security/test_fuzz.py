@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.bars import least, most
 from tests.small_pools import memory_folder
 
 from .fuzzer import Fuzzer
@@ -20,11 +21,14 @@ from .mutations import SPECS, bombs, changed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SPEC_CASES = {False: 600, True: 10_000}
-NAME_CASES = {False: 2_000, True: 50_000}
-SECONDS = 1.0  # of the processor, so that a busy machine does not count
-SECONDS_HUGE = 0.1
-MEBIBYTES = 300
+    from tests.conftest import Statement
+
+pytestmark = pytest.mark.bar(10)
+SPEC_CASES = {False: 600, True: least(10, "files")}
+NAME_CASES = {False: 2_000, True: least(10, "names")}
+SECONDS = most(10, "slowest")  # of the processor, so that a busy machine does not count
+SECONDS_HUGE = most(10, "huge")
+MEBIBYTES = most(10, "memory")
 _HERE = Path(__file__).parents[2]
 
 
@@ -42,34 +46,44 @@ def fuzzed(what: str, count: int) -> dict[str, Any]:
     return tally
 
 
-def check(tally: dict[str, Any], count: int) -> str:
-    """Hold a tally to the bar; return it in words."""
+def check(tally: dict[str, Any], count: int) -> None:
+    """Hold a tally to the bar."""
     assert tally["tracebacks"] == []
     assert tally["outside"] == []
     assert tally["cases"] >= count
     assert tally["slowest"] < SECONDS, tally["slowest_case"]
     assert tally["most_memory"] < MEBIBYTES
+
+
+def in_words(tally: dict[str, Any]) -> str:
     return (
-        f"{tally['cases']} ({tally['accepted']} accepted): 0 tracebacks, 0 opened outside the pool,"
+        f"{tally['cases']} ({tally['accepted']} accepted): {len(tally['tracebacks'])} tracebacks,"
+        f" {len(tally['outside'])} opened outside the pool,"
         f" slowest {tally['slowest']:.2f} s, {tally['most_memory']} MiB at the most"
     )
 
 
+def figures(tally: dict[str, Any]) -> dict[str, Any]:
+    """Return what both kinds of cases state."""
+    counts = {name: len(tally[name]) for name in ("tracebacks", "outside")}
+    return {**counts, "slowest": tally["slowest"], "memory": tally["most_memory"]}
+
+
 @pytest.mark.timeout(1200)
-def test_bad_files_are_refused_in_words(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_refused_in_words(full: bool, proof: Statement) -> None:
     tally = fuzzed("specs", SPEC_CASES[full])
-    said = check(tally, SPEC_CASES[full])
+    said = f"bad specs and other files: {in_words(tally)}; 10^12 tasks refused in {tally['huge']:.3f} s"
+    proof(said, files=tally["cases"], huge=tally["huge"], **figures(tally))
+    check(tally, SPEC_CASES[full])
     assert 0 < tally["huge"] < SECONDS_HUGE
     assert "2,000,000,000,000" in tally["huge_said"]
-    with capsys.disabled():
-        print(f"\n  bad specs and other files: {said}; 10^12 tasks refused in {tally['huge']:.3f} s", end="")
 
 
 @pytest.mark.timeout(1200)
-def test_bad_names_are_refused_in_words(full: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    said = check(fuzzed("names", NAME_CASES[full]), NAME_CASES[full])
-    with capsys.disabled():
-        print(f"\n  bad ids and names: {said}", end="")
+def test_bad_names_are_refused_in_words(full: bool, proof: Statement) -> None:
+    tally = fuzzed("names", NAME_CASES[full])
+    proof(f"bad ids and names: {in_words(tally)}", names=tally["cases"], **figures(tally))
+    check(tally, NAME_CASES[full])
 
 
 # --- as commands --------------------------------------------------------------------------------------
@@ -98,7 +112,7 @@ def typed(fuzzer: Fuzzer, *words: str) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_bad_files_and_names_as_commands(fuzzer: Fuzzer, full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_and_names_as_commands(fuzzer: Fuzzer, full: bool, proof: Statement) -> None:
     chance, count = Random(30), 100 if full else 8
     texts = [text.encode("utf-8", "surrogateescape") for text in bombs().values()][:: 1 if full else 4]
     for data in [*texts, *(changed(chance.choice(SPECS), chance) for _ in range(count))]:
@@ -109,8 +123,8 @@ def test_bad_files_and_names_as_commands(fuzzer: Fuzzer, full: bool, capsys: pyt
     for number in range(count):
         given = name(chance).replace("\x00", "").encode("utf-8", "replace").decode()
         typed(fuzzer, verbs[number % len(verbs)], "--", given)
-    with capsys.disabled():
-        print(f"\n  {len(texts) + 2 * count} of both as real commands: 0 tracebacks", end="")
+    commands = len(texts) + 2 * count
+    proof(f"{commands} of both as real commands: 0 tracebacks", commands=commands)
 
 
 # --- the proof can fail -------------------------------------------------------------------------------

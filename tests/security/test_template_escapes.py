@@ -19,6 +19,7 @@ from genpool.layout import PoolLayout
 from genpool.pool import Pool
 from genpool.prompts import Renderer, read_template
 from genpool.testing import ScriptedModel
+from tests.bars import least
 from tests.small_pools import make_pool, memory_folder, models, write_spec
 
 from .template_payloads import VARIABLE, payloads
@@ -27,7 +28,11 @@ from .witness import witnessed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.conftest import Statement
+
     from .template_payloads import Payload
+
+pytestmark = pytest.mark.bar(13)
 
 ENVIRONMENT = "canary-environment-5d1f0c"
 FILE = "canary-file-8e22b7"
@@ -45,9 +50,6 @@ TRACES = (
     "<module '",
 )
 MORE_TRACES = ("mappingproxy", "<frame ", "<code object", "<jinja2.", "jinja2.environment", "42x", "FunctionLoader")
-LEAST = 300
-CAUGHT_WITHOUT = 0.8
-"""The share of payloads that must succeed without a sandbox."""
 
 _PLACES = {
     "prompt": "{payload}",
@@ -155,18 +157,17 @@ def tried(folder: Path, render: Callable[[Path], str]) -> Tally:
     return tally
 
 
-def test_no_template_gets_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_template_gets_out(folder: Path, proof: Statement) -> None:
     by_genpool(folder)  # what is imported when first needed is imported now
     found = tried(folder, by_genpool)
+    out = len(found.escaped)
+    said = f"{found.tried} templates that try to get out: {out} escapes ({found.rendered} render, harmlessly)"
+    proof(said, payloads=found.tried, escapes=out)
     assert found.escaped == []
-    assert found.tried >= LEAST
-    with capsys.disabled():
-        print(
-            f"\n  {found.tried} templates that try to get out: 0 escapes ({found.rendered} render, harmlessly)", end=""
-        )
+    assert found.tried >= least(13, "payloads")
 
 
-def test_the_same_templates_get_out_where_there_is_no_sandbox(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_templates_get_out_where_there_is_no_sandbox(folder: Path, proof: Statement) -> None:
     """In a process of its own: what gets out leaves open files and processes behind."""
     code = f"import sys; from {__name__} import escapes_without_a_sandbox as go; go(sys.argv[1])"
     ran = subprocess.run(
@@ -177,9 +178,9 @@ def test_the_same_templates_get_out_where_there_is_no_sandbox(folder: Path, caps
         cwd=Path(__file__).parents[2],
     )
     escaped, count = json.loads(ran.stdout.splitlines()[-1])
-    assert escaped >= CAUGHT_WITHOUT * count
-    with capsys.disabled():
-        print(f"\n  without a sandbox {escaped} of {count} get out, and are seen to", end="")
+    share = 100 * escaped / count
+    proof(f"without a sandbox {escaped} of {count} get out, and are seen to", unsandboxed=share)
+    assert share >= least(13, "unsandboxed")
 
 
 def escapes_without_a_sandbox(folder: str) -> None:
@@ -189,7 +190,7 @@ def escapes_without_a_sandbox(folder: str) -> None:
     print(json.dumps([len(found.escaped), found.tried]))
 
 
-def test_no_run_lets_a_template_out(folder: Path, full: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_run_lets_a_template_out(folder: Path, full: bool, proof: Statement) -> None:
     """The same through plans and runs: nothing that they write has a secret in it."""
     chosen = payloads(folder)[:: 1 if full else 20]
     ran = 0
@@ -214,19 +215,14 @@ def test_no_run_lets_a_template_out(folder: Path, full: bool, capsys: pytest.Cap
         assert witness.started == [], payload.name
         assert not (folder / "written.txt").exists(), payload.name
     assert ran
-    with capsys.disabled():
-        print(
-            f"\n  {len(chosen)} of them as cohorts that are run ({ran} get as far as a model): 0 secrets written",
-            end="",
-        )
+    said = f"{len(chosen)} of them as cohorts that are run ({ran} get as far as a model): 0 secrets written"
+    proof(said, runs=len(chosen))
 
 
 # --- data is never a template -------------------------------------------------------------------------
 
 
-def test_rows_concepts_and_what_models_write_are_never_templates(
-    folder: Path, full: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_concepts_and_what_models_write_are_never_templates(folder: Path, full: bool, proof: Statement) -> None:
     """Every payload as a row, as a concept and as a model's answer stands in prompts as it is."""
     texts = [payload.text for payload in payloads(folder)[:: 1 if full else 7]]
     pool = Pool.open(folder / "pool")
@@ -247,8 +243,8 @@ def test_rows_concepts_and_what_models_write_are_never_templates(
         assert (place / "prompt.txt").read_text() == f"This: {text}."
         seen[kind] += 1
     assert seen == {"row": len(texts), "answer": len(texts), "concept": len(texts)}
-    with capsys.disabled():
-        print(f"\n  {sum(seen.values())} texts that look like templates, rendered as they are: {seen}", end="")
+    texts_seen = sum(seen.values())
+    proof(f"{texts_seen} texts that look like templates, rendered as they are: {seen}", texts=texts_seen)
 
 
 def _write_inputs(root: Path, texts: list[str]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from genpool.pool import Pool
 
 PRICED = {
-    "writer": "{client: scripted, max_tokens: 100, price: {input: 1, output: 2}}",
+    "writer": "{client: scripted, tries: 1, max_tokens: 100, price: {input: 1, output: 2}}",
     "judge": "{client: scripted, max_tokens: 50, price: {input: 3, output: 4}}",
 }
 

@@ -21,6 +21,9 @@ import openai
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Response = httpx2.Response
+"""An answer as it came."""
+
 MOST: Final = 16 * 2**20
 """Bytes of an answer's body, unpacked: several times what the longest text takes. The objects that JSON
 is read into may take 30 times as much."""

@@ -48,8 +48,15 @@ def unlogged(method: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coro
     return silent
 
 
+_seen = 0  # loggers when the filter was last put on them
+
+
 def _filter_loggers() -> None:
     """Put the filter on every logger of an HTTP library: it does not pass to the loggers below by itself."""
+    global _seen  # noqa: PLW0603 - loggers are a process's, and so is how many of them are filtered
     loggers = logging.root.manager.loggerDict
+    if len(loggers) == _seen:
+        return  # none is ever removed
     for name in [*_HTTP_LIBRARIES, *(name for name in list(loggers) if name.partition(".")[0] in _HTTP_LIBRARIES)]:
         logging.getLogger(name).addFilter(_NOT_OF_CALLS)  # once; again changes nothing
+    _seen = len(loggers)
