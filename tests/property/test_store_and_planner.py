@@ -116,7 +116,7 @@ class FailingModel(ScriptedModel):
         if self.limit is not None and len(self.outcomes) >= self.limit and self.runner is not None:
             self.runner.drain()
         if kind == "error":
-            raise CallFailed("the line is down", transient=True, sent=True)
+            raise CallFailed("the line is down", transient=False, sent=True)
         if kind == "unparseable":
             return "no score" if request.constraint else BAD["empty"]
         if kind in BAD:
