@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers.faults import END, FAULTS, Fault
+from tests.servers.faults import FAULTS, Fault
+from tests.servers.messages import END
 from tests.servers.provider import Provider
 from tests.small_pools import ledger_entries, make_pool, memory_folder, torn_generations, write_spec
 

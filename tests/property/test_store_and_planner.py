@@ -10,14 +10,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,10 +38,11 @@ from genpool.writer import seed_of
 from tests.bars import least
 from tests.dict_model import Broken, DictPool, Gen, Task, lacking_above
 from tests.legacy_pools import PARENTS, Wants, counted, fields_of, right_id, stated, write_folder, write_legacy
-from tests.small_pools import TEMPLATES, answer, generations, make_pool, tree, write_config, write_spec
+from tests.small_pools import TEMPLATES, answer, generations, make_pool, memory_folder, tree, write_config, write_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from genpool.llm.client import Completion, Request
     from genpool.planner import Plan
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from tests.dict_model import Taken
     from tests.legacy_pools import Expected
 
-MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 COHORTS = ("a", "b", "c")
 ROWS = 3
 EDITED = ("draft/plain", "essay/story", "evaluation/clarity")
@@ -131,8 +129,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
-        self.root = Path(self.folder.name) / "pool"
+        self.places = ExitStack()
+        self.root = self.places.enter_context(memory_folder()) / "pool"
         self.model = DictPool()
         self.files: dict[Task, dict[str, bytes]] = {}
         """The bytes of every whole generation, of those in the trash too."""
@@ -142,7 +140,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool: Pool
 
     def teardown(self) -> None:
-        self.folder.cleanup()
+        self.places.close()
 
     @initialize(data=st.data(), first=SPECS, second=SPECS, salt=st.sampled_from(["", "lab"]))
     def begin(self, data: st.DataObject, first: Wants, second: Wants, salt: str) -> None:
@@ -243,7 +241,7 @@ class PoolMachine(RuleBasedStateMachine):
         tasks = [(stage, one) for (stage, _, _), one in sorted(first.items())]
         chosen = data.draw(st.lists(st.sampled_from(tasks), min_size=1, max_size=3, unique_by=id))
         lines = [{"stage": stage, **fields_of(stage, one.family, one.slot)} for stage, one in chosen]
-        file = Path(self.folder.name) / "only.jsonl"
+        file = self.root.parent / "only.jsonl"
         file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         only = {(stage, one.gen_id) for stage, one in chosen}
         only |= {above for stage, one in chosen for above in lacking_above(plan, stage, one)}

@@ -28,7 +28,8 @@ from genpool.prompts import read_template
 from genpool.signatures import Signature
 from tests.small_pools import memory_folder
 
-from .mutations import FILES, POOL, SPECS, bombs, changed, huge_product, name
+from .hostile_names import name
+from .mutations import FILES, POOL, SPECS, bombs, changed, huge_product
 from .witness import witnessed
 
 if TYPE_CHECKING:

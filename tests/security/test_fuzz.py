@@ -15,7 +15,8 @@ from tests.bars import least, most
 from tests.small_pools import memory_folder
 
 from .fuzzer import Fuzzer
-from .mutations import SPECS, bombs, changed, name
+from .hostile_names import name
+from .mutations import SPECS, bombs, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from tests.servers.messages import (
+    HUGE,
+    answer_of,
+    bomb,
+    bytes_of,
+    gzipped,
+    head,
+    refuse,
+    send_huge,
+    text_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.servers.serving import Call
 
-END = "THE END."
-HUGE = 400 * 2**20
-"""Bytes of the bodies that are too large."""
 WIDE = 15 * 2**20
 """Bytes of a body that is not too large, and becomes many objects."""
 
@@ -62,51 +70,6 @@ def fault(kind: str, name: str = "", retry_after: float | None = None) -> Callab
         return act
 
     return registered
-
-
-# --- what an answer is made of --------------------------------------------------------------------
-
-
-def text_of(body: dict[str, Any]) -> str:
-    """Return an answer's text: what the request's schema asks for, or some sentences with an end mark."""
-    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
-    properties = schema.get("properties")
-    if properties:
-        score = properties["score"]
-        return json.dumps({"reason": "a reason", "score": (score.get("enum") or [score.get("minimum", 0)])[0]})
-    words = " ".join(str(message.get("content")) for message in body.get("messages", [])).split()[-12:]
-    return f"Served for {' '.join(words)}. " + "A sentence of some length follows. " * 20 + END
-
-
-def answer_of(call: Call, choice: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Return an answer as an object, changed as it is asked for."""
-    message = {"role": "assistant", "content": text_of(call.body)}
-    choices = [{"index": 0, "finish_reason": "stop", "message": message, **(choice or {})}]
-    usage = {"prompt_tokens": 11, "completion_tokens": 13, "total_tokens": 24}
-    whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m-1", "choices": choices, "usage": usage}
-    return {**whole, **changes}
-
-
-def bytes_of(call: Call, **changes: Any) -> bytes:
-    return json.dumps(answer_of(call, **changes)).encode()
-
-
-def head(status: int = 200, reason: str = "", kind: str | None = "application/json", **headers: object) -> bytes:
-    lines = [f"HTTP/1.1 {status} {reason or 'Whatever'}"]
-    lines += [f"Content-Type: {kind}"] if kind else []
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-async def whole(call: Call, body: bytes, status: int = 200, kind: str | None = "application/json", **more: Any) -> None:
-    """Send a whole message and leave the connection as it is."""
-    call.keep = True
-    await call.send(head(status, kind=kind, Content_Length=len(body), **more) + body)
-
-
-async def refuse(call: Call, status: int, message: str = "no", code: str | None = None, **headers: object) -> None:
-    body = {"error": {"message": message, "type": "some_error", "code": code}}
-    await whole(call, json.dumps(body).encode(), status, **headers)
 
 
 # --- answers that are answers, however odd ----------------------------------------------------------
@@ -290,7 +253,7 @@ async def html_503(call: Call) -> None:
 @fault("never")
 async def huge_400(call: Call) -> None:
     await call.send(head(400, kind="text/plain", Content_Length=HUGE))
-    await _huge(call)
+    await send_huge(call)
 
 
 @fault("never")
@@ -483,13 +446,13 @@ async def many_headers(call: Call) -> None:
 @fault("spent")
 async def huge_body(call: Call) -> None:
     await call.send(head(Content_Length=HUGE) + b'{"choices": [{"message": {"content": "')
-    await _huge(call)
+    await send_huge(call)
 
 
 @fault("spent")
 async def huge_body_without_length(call: Call) -> None:
     await call.send(head(Connection="close") + b'{"choices": [{"message": {"content": "')
-    await _huge(call)
+    await send_huge(call)
 
 
 # --- answers that do not come -----------------------------------------------------------------------
@@ -593,25 +556,3 @@ async def key_in_error_with_200(call: Call) -> None:
 async def key_in_answer(call: Call) -> None:
     said = {"message": {"content": f"{text_of(call.body)} {call.key}"}}
     await whole(call, bytes_of(call, choice=said, model=call.key))
-
-
-# --- large things ------------------------------------------------------------------------------------------
-
-
-def gzipped(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
-    return packer.compress(data) + packer.flush()
-
-
-@cache
-def bomb() -> bytes:
-    """Return some 400 kB that unpack to `HUGE` bytes."""
-    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
-    piece = b" " * 2**20
-    return b"".join(packer.compress(piece) for _ in range(HUGE // len(piece))) + packer.flush()
-
-
-async def _huge(call: Call) -> None:
-    piece = b"x" * 2**18
-    for _ in range(HUGE // len(piece)):
-        await call.send(piece)

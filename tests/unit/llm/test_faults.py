@@ -25,7 +25,8 @@ from genpool.llm.client import Completion, Request
 from genpool.llm.openai_compatible import OpenAICompatible
 from genpool.prompts import Prompt
 from tests.bars import most
-from tests.servers.faults import END, FAULTS, HUGE, KINDS, Fault
+from tests.servers.faults import FAULTS, KINDS, Fault
+from tests.servers.messages import END, HUGE
 from tests.servers.provider import Provider
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ _CACHE: Final = "/.genpool/catalog.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedError:
     """What is to go wrong."""
 
     at: int
@@ -41,7 +41,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class FaultyFiles:
+class WatchedFiles:
     """Watches the calls on the files below a folder; makes one fail.
 
     Also it watches what the child does after a flush that failed: the kernel has forgotten then what was to be
@@ -49,7 +49,7 @@ class FaultyFiles:
     """
 
     root: Path
-    fault: Fault | None = None
+    error: InjectedError | None = None
     seen: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     """Every call that may fail, with the errors that it may fail with."""
     injected: int = 0
@@ -71,31 +71,31 @@ class FaultyFiles:
         may = (*call.errors, *((SHORT,) if call.name in {"write", "pwrite64"} else ()))
         self.seen.append((call.name, may))
         self._watch(call)
-        if self.fault is not None and self.fault.number in may and self._is_due(self.fault):
+        if self.error is not None and self.error.number in may and self._is_due(self.error):
             self.injected += 1
-            self._meddle(call, self.fault.number)
+            self._meddle(call, self.error.number)
 
     def left(self, thread: int) -> None:
         call = self._held.pop(thread, None)
-        if call is not None and self.fault is not None:
-            call.say(self.fault.number)
+        if call is not None and self.error is not None:
+            call.say(self.error.number)
 
-    def faults(self) -> Iterator[Fault]:
-        """Yield every fault that there can be in a run like the one that was watched."""
+    def errors(self) -> Iterator[InjectedError]:
+        """Yield every error that there can be in a run like the one that was watched."""
         for at, (_, errors) in enumerate(self.seen, start=1):
             for number in errors:
-                yield Fault(at, number, for_ever=False)
-                yield Fault(at, number, for_ever=True)
+                yield InjectedError(at, number, for_ever=False)
+                yield InjectedError(at, number, for_ever=True)
 
     def _is_ours(self, path: str) -> bool:
         if path == f"{self.root}/calls.txt":  # the scripted model's, a witness
             return False
         return path == str(self.root) or path.startswith(f"{self.root}/")
 
-    def _is_due(self, fault: Fault) -> bool:
-        if fault.number == errno.EINTR and self.injected >= _PATIENCE:
+    def _is_due(self, error: InjectedError) -> bool:
+        if error.number == errno.EINTR and self.injected >= _PATIENCE:
             return False
-        return len(self.seen) == fault.at or (fault.for_ever and len(self.seen) > fault.at)
+        return len(self.seen) == error.at or (error.for_ever and len(self.seen) > error.at)
 
     def _meddle(self, call: Call, number: int) -> None:
         if number == SHORT:

@@ -20,7 +20,7 @@ import pytest
 from genpool.cli.main import as_ours, main
 from genpool.errors import GenpoolError
 from tests.crash import broken, pool_scenarios, scenarios
-from tests.crash.faults import SHORT, Fault, FaultyFiles
+from tests.crash.injected_errors import SHORT, InjectedError, WatchedFiles
 from tests.crash.syscall_sweep import need_tracing, run_until
 from tests.crash.system_calls import need_meddling
 from tests.small_pools import generations, memory_folder, torn_generations
@@ -111,8 +111,8 @@ class OpeningTheCatalog(scenarios.RunningACohort):
 class Sweep:
     """What a sweep found."""
 
-    faults: int
-    """Faults that there can be."""
+    errors: int
+    """Errors that there can be."""
     runs: int = 0
     refused: int = 0
     """Runs that ended with an error that says what was refused."""
@@ -129,12 +129,12 @@ class Bench:
         self.calls: int | None = None
         """How many system calls are too many."""
 
-    def run(self, fault: Fault | None, found: Sweep) -> FaultyFiles:
-        """Run the scenario once from its beginning, with a fault; judge what it said and what it left."""
+    def run(self, error: InjectedError | None, found: Sweep) -> WatchedFiles:
+        """Run the scenario once from its beginning, with an error or none; judge what it said and what it left."""
         root, acks, ended = self.folder / "pool", self.folder / "acks", self.folder / "ended.json"
         shutil.copytree(self.folder / "before", root)
         acks.mkdir()
-        files = FaultyFiles(root, fault)
+        files = WatchedFiles(root, error)
         run = run_until(lambda: _carried_out(self.scenario, root, acks, ended), self.calls, files)
         wrong = [*files.wrong]
         if run.killed:
@@ -142,25 +142,25 @@ class Bench:
         else:
             self.calls = self.calls or 30 * run.calls
             kind, message = json.loads(ended.read_text())
-            refused = kind in REFUSALS and fault is not None and _is_told(fault, message)
+            refused = kind in REFUSALS and error is not None and _is_told(error, message)
             found.refused += refused
             if kind != "done" and not refused:
                 wrong.append(f"{kind}: {message}")
         try:
             wrong += self.scenario.wrong(root, {path.name for path in acks.iterdir()})
-        except Exception:  # noqa: BLE001 - what follows a fault must not fail, however it does
+        except Exception:  # noqa: BLE001 - what follows an error must not fail, however it does
             wrong.append(f"the next one failed: {traceback.format_exc(limit=-3)}")
         for folder in (root, acks):
             shutil.rmtree(folder)
-        name = files.seen[fault.at - 1][0] if fault and len(files.seen) >= fault.at else ""
-        found.wrong += [f"{fault} ({name}): {said}" for said in wrong]
+        name = files.seen[error.at - 1][0] if error and len(files.seen) >= error.at else ""
+        found.wrong += [f"{error} ({name}): {said}" for said in wrong]
         found.runs += 1
         return files
 
 
-def _is_told(fault: Fault, message: str) -> bool:
+def _is_told(error: InjectedError, message: str) -> bool:
     """Return whether a message gives the system's words; of a run that went on with what was on its way, its own."""
-    return os.strerror(fault.number) in message or "the disk is full or refused a write" in message
+    return os.strerror(error.number) in message or "the disk is full or refused a write" in message
 
 
 def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> None:
@@ -179,7 +179,7 @@ def _carried_out(scenario: Scenario, root: Path, acks: Path, ended: Path) -> Non
 
 
 def sweep(scenario: Scenario, step: int, only: int | None = None) -> Iterator[Sweep]:
-    """Run a scenario with every `step`-th fault; with `only`, of those with this error that come once.
+    """Run a scenario with every `step`-th error; with `only`, of those with this error that come once.
 
     Yields:
         What was found so far, after every run; the first is that of an undisturbed run.
@@ -187,14 +187,14 @@ def sweep(scenario: Scenario, step: int, only: int | None = None) -> Iterator[Sw
     with memory_folder() as folder:
         bench = Bench(scenario, folder)
         found = Sweep(0)
-        faults = list(bench.run(None, found).faults())
-        found.faults, found.runs = len(faults), 0
+        errors = list(bench.run(None, found).errors())
+        found.errors, found.runs = len(errors), 0
         yield found
         if only is not None:
-            faults = [fault for fault in faults if fault.number == only and not fault.for_ever]
-        for number, fault in enumerate(faults):
+            errors = [error for error in errors if error.number == only and not error.for_ever]
+        for number, error in enumerate(errors):
             if number % step == step // 2:
-                bench.run(fault, found)
+                bench.run(error, found)
                 yield found
 
 
@@ -241,11 +241,11 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
 ) -> None:
     step = full_step if full else short_step
     *_, found = sweep(scenario, step)
-    said = f"{name}: {found.runs} runs of {found.faults} faults, {found.refused} ended with the error"
+    said = f"{name}: {found.runs} runs of {found.errors} errors, {found.refused} ended with the error"
     proof(said, runs=found.runs, refused=found.refused, wrong=len(found.wrong))
     assert found.wrong == []
-    assert found.faults >= least, "the sweep has shrunk"
-    assert found.runs >= found.faults // step
+    assert found.errors >= least, "the sweep has shrunk"
+    assert found.runs >= found.errors // step
 
 
 @pytest.mark.bar(4)
@@ -290,16 +290,16 @@ def test_an_error_is_injected_where_it_is_said_to_be(tmp_path: Path) -> None:
                 (tmp_path / f"{number}-{errno.errorcode[error.errno or 0]}").touch()
 
     (tmp_path / "pool").mkdir()
-    whole = FaultyFiles(tmp_path / "pool")
+    whole = WatchedFiles(tmp_path / "pool")
     run_until(program, None, whole)
     assert [name for name, _ in whole.seen] == ["mkdir"] * 3
-    for fault, told in (
-        (Fault(2, errno.ENOSPC, for_ever=False), {"1-ENOSPC"}),
-        (Fault(2, errno.EROFS, for_ever=True), {"1-EROFS", "2-EROFS"}),
+    for error, told in (
+        (InjectedError(2, errno.ENOSPC, for_ever=False), {"1-ENOSPC"}),
+        (InjectedError(2, errno.EROFS, for_ever=True), {"1-EROFS", "2-EROFS"}),
     ):
         shutil.rmtree(tmp_path / "pool")
         (tmp_path / "pool").mkdir()
-        files = FaultyFiles(tmp_path / "pool", fault)
+        files = WatchedFiles(tmp_path / "pool", error)
         run_until(program, None, files)
         assert {path.name for path in tmp_path.iterdir()} - {"pool"} == told
         assert files.injected == len(told)
