@@ -38,9 +38,8 @@ def test_a_call_that_may_have_been_paid_for_is_settled_as_unknown(pool: Pool) ->
     def cut(_: Request) -> str:
         raise CallFailed("reset by peer after 45 bytes", transient=True, sent=True)
 
-    make_pool(pool.root, models={"writer": "{client: scripted, tries: 1}"}).run(
-        "c", models=models(writer=ScriptedModel(cut))
-    )
+    once = make_pool(pool.root, models={"writer": "{client: scripted, tries: 1}"})
+    once.run("c", models=models(writer=ScriptedModel(cut)))
     assert {entry["outcome"] for entry in ledger_entries(pool.root) if "settled" in entry} == {"unknown"}
 
 
@@ -50,9 +49,8 @@ def test_a_client_that_gives_up_by_itself_does_not_hang_the_run(pool: Pool) -> N
     def given_up(_: Request) -> str:
         raise asyncio.CancelledError
 
-    report = make_pool(pool.root, models={"writer": "{client: scripted, tries: 1}"}).run(
-        "c", models=models(writer=ScriptedModel(given_up))
-    )
+    once = make_pool(pool.root, models={"writer": "{client: scripted, tries: 1}"})
+    report = once.run("c", models=models(writer=ScriptedModel(given_up)))
     assert {one.kind for one in report.failures} == {"call-failed"}
 
 
