@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genpool.durable import make_directory, storage_errors
 from genpool.errors import StorageFailed
+from genpool.layout import check_name
 from genpool.locks import is_held
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from genpool.layout import PoolLayout
 
 
@@ -30,6 +31,7 @@ class Claims:
 
     def __init__(self, layout: PoolLayout) -> None:
         self._layout = layout
+        self._folders: dict[str, str] = {}
         self._held: dict[tuple[str, str], int] = {}
 
     def take(self, stage: str, gen_id: str) -> bool:
@@ -41,7 +43,7 @@ class Claims:
         Raises:
             StorageFailed: The claim cannot be written.
         """
-        path = self._layout.claim(stage, gen_id)
+        path = self._path(stage, gen_id)
         with storage_errors(f"cannot claim {gen_id}"):
             while True:
                 descriptor = _open(path)
@@ -61,17 +63,20 @@ class Claims:
     def give_back(self, stage: str, gen_id: str) -> None:
         """Give a claim back; others may take it from now on."""
         descriptor = self._held.pop((stage, gen_id))
-        try:
-            with storage_errors(f"cannot give the claim on {gen_id} back"):
-                self._layout.claim(stage, gen_id).unlink(missing_ok=True)
-        except StorageFailed:
-            pass  # the lock is what counts; the file that is left means nothing
-        finally:
+        with suppress(OSError):  # the lock is what counts; a file that is left means nothing
+            os.unlink(self._path(stage, gen_id))  # noqa: PTH108 - a text is a path that need not be parsed
+        with suppress(OSError):  # whatever the system says of that, the lock goes with it
             os.close(descriptor)
 
     def is_free(self, stage: str, gen_id: str) -> bool:
         """Return whether nobody holds a task, as far as can be seen without claiming it."""
         return not is_held(self._layout.claim(stage, gen_id))
+
+    def _path(self, stage: str, gen_id: str) -> str:
+        """Return the path of a task's claim; plan and membership have checked the id."""
+        if stage not in self._folders:
+            self._folders[stage] = os.fspath(self._layout.claims / check_name(stage, "stage"))
+        return f"{self._folders[stage]}/{gen_id}"
 
 
 def claimed(layout: PoolLayout, stage: str) -> frozenset[str]:
@@ -86,15 +91,16 @@ def claimed(layout: PoolLayout, stage: str) -> frozenset[str]:
     return frozenset(name for name in names if is_held(folder / name))
 
 
-def _open(path: Path) -> int:
+def _open(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        return os.open(path, flags, 0o666)
     except FileNotFoundError:
-        make_directory(path.parent)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        make_directory(Path(path).parent)
+        return os.open(path, flags, 0o666)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def _is_at(descriptor: int, path: str) -> bool:
     """Return whether a descriptor is of the file that is at a path now."""
     mine = os.fstat(descriptor)
     try:

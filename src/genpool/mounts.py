@@ -36,16 +36,28 @@ def check_file_system(layout: PoolLayout) -> None:
         UnsupportedPlatform: It is a network file system, or its locks do not work.
         StorageFailed: The pool is not writable.
     """
-    kind = type_of_mount(layout.root, _mount_table())
-    if kind in _NETWORK:
-        raise UnsupportedPlatform(
-            f"the pool {layout.root} is on a network file system ({kind}): a run there could buy a task twice",
-            hint=_HINT,
-        )
+    refuse_network(layout.root, _mount_table())
     if not _locks_work(layout):
         raise UnsupportedPlatform(
             f"the file system of the pool {layout.root} has no working locks: a run there could buy a task twice",
             hint=_HINT,
+        )
+
+
+def refuse_network(root: Path, table: str) -> None:
+    """Refuse a network file system.
+
+    Args:
+        root: The pool.
+        table: The text of a mountinfo file; empty for none.
+
+    Raises:
+        UnsupportedPlatform: The pool is on one.
+    """
+    kind = type_of_mount(root, table)
+    if kind in _NETWORK:
+        raise UnsupportedPlatform(
+            f"the pool {root} is on a network file system ({kind}): a run there could buy a task twice", hint=_HINT
         )
 
 
