@@ -26,7 +26,7 @@ from genpool.llm.scripted import ScriptedModel
 from genpool.records import MODE_LLM, PROMOTED, Reason, Record, encode_sealed
 from genpool.signatures import Signature
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import Generation, GenerationStore
+from genpool.store import Attempt, Generation, GenerationStore, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,6 +184,41 @@ class StoreContract:
             reasons = [one.reason.kind for one in store.attempts(_DRAFT, rivals[0].gen_id)]
         assert reasons == ["bought_twice"] * (_WRITERS - 1)
         assert {kept} | self._attempted_texts(place, rivals[0].gen_id) == {one.text for one in rivals}
+
+    # -- kept together -----------------------------------------------------------------------------
+
+    def test_outputs_that_are_kept_together_become_each_what_it_is(self, place: StorePlace) -> None:
+        """Generations, attempts, a second writer's output and sources, in one call, in the order given."""
+        made = [self.sample(place, f"text {number}", replicate=number) for number in (1, 2, 3)]
+        source = b"what the first two were made from"
+        digest = sha256(source)
+        outputs = [
+            Output(made[0], sources={digest: source}),
+            Output(made[1], _TRUNCATED, sources={digest: source}),
+            Output(made[2]),
+            Output(self.sample(place, "second", replicate=1)),
+        ]
+        with place.open() as store:
+            kept = store.keep(outputs)
+            assert [one and isinstance(one, Attempt) and one.reason.kind for one in kept] == [
+                None,
+                "truncated",
+                None,
+                "bought_twice",
+            ]
+        with place.open() as other:
+            assert other.listed(_DRAFT) == {made[0].gen_id, made[2].gen_id}
+            assert other.text(other.record(_DRAFT, made[0].gen_id)) == "text 1"
+            assert other.source(digest) == source
+            assert other.attempted(_DRAFT) == {made[0].gen_id, made[1].gen_id}
+
+    def test_nothing_kept_together_is_nothing(self, place: StorePlace) -> None:
+        """A group may be empty, and a source may be there already."""
+        with place.open() as store:
+            assert store.keep([]) == []
+            digest = store.put_source(b"a source")
+            assert store.keep([Output(self.sample(place), sources={digest: b"a source"})]) == [None]
+            assert store.source(digest) == b"a source"
 
     # -- attempts ----------------------------------------------------------------------------------
 
