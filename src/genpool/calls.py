@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool.errors import CallFailed, GenpoolError
-from genpool.llm.limits import RateLimit
+from genpool.grouping import to_the_end
+from genpool.llm.limits import SLACK, RateLimit
 from genpool.llm.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from genpool.llm.client import Completion, ModelClient, Request
 
 _GLANCE: Final = 0.2  # seconds between two looks whether the run is being stopped
+_STALE: Final = SLACK / 2  # seconds after which an admission has to be asked for again: a flush took so long
+_RETRY_SECONDS: Final = 600.0  # that one answer may take besides one time-out, until no further try is begun
 
 _T = TypeVar("_T")
 
@@ -95,28 +98,38 @@ class Caller:
             StorageFailed: The intent could not be written.
         """
         gate = self._gate(errand.entry)
-        began, tries = time.monotonic(), 0
+        tries, began = 0, 0.0
         while True:
-            if gate.limit is not None:
-                await self._unless_stopped(gate.limit.admit())
-            if self.stop.requested:
-                raise Stopped
+            await self._admitted(gate)
+            began = began or time.monotonic()  # waiting for one's turn is no failure
             try:
-                return await self._try(client, errand)
+                return await self._try(client, errand, gate)
             except CallFailed as error:
                 tries += 1
+                if gate.limit is not None and error.retry_after:
+                    gate.limit.hold(min(error.retry_after, gate.policy.longest_asked))
                 seconds = gate.policy.wait(error, tries, time.monotonic() - began, random.random)
                 if seconds is None:
                     raise
-                if gate.limit is not None and error.retry_after:
-                    gate.limit.hold(min(error.retry_after, gate.policy.longest_asked))
             await self._unless_stopped(asyncio.sleep(seconds))
+
+    async def _admitted(self, gate: _Gate | None) -> None:
+        """Return when the model's rate limit lets the next request go; None where it has done so.
+
+        Raises:
+            Stopped: The run is being stopped.
+        """
+        if gate is not None and gate.limit is not None:
+            await self._unless_stopped(gate.limit.admit())
+        if self.stop.requested:
+            raise Stopped
 
     def _gate(self, entry: ModelEntry) -> _Gate:
         if entry.model_id not in self._gates:
             per_minute = entry.requests_per_minute
             limit = None if per_minute is None else RateLimit(per_minute)
-            self._gates[entry.model_id] = _Gate(RetryPolicy(tries=entry.tries), limit)
+            policy = RetryPolicy(tries=entry.tries, total=_RETRY_SECONDS + entry.timeout)
+            self._gates[entry.model_id] = _Gate(policy, limit)
         return self._gates[entry.model_id]
 
     async def _unless_stopped(self, waiting: Awaitable[_T]) -> _T:
@@ -131,12 +144,28 @@ class Caller:
         finally:
             task.cancel()
 
-    async def _try(self, client: ModelClient, errand: Errand) -> Answer:
-        intent = await self.ledger.intend(errand.stage, errand.gen_id, errand.entry.model_id, errand.worst_price)
+    async def _try(self, client: ModelClient, errand: Errand, gate: _Gate) -> Answer:
+        admitted = time.monotonic()
+        intent = await self._intended(errand)
+        try:
+            await self._admitted(gate if time.monotonic() - admitted > _STALE else None)
+        except (Stopped, asyncio.CancelledError):
+            self.ledger.settle(intent, "failed", {"reason": "stopped before it was sent"})
+            raise
         self.called()
         started = time.monotonic()
         completion = await self._sent(client.complete(errand.request), errand.entry, intent)
         return Answer(completion, intent, time.monotonic() - started)
+
+    async def _intended(self, errand: Errand) -> Intent:
+        """Return the intent, on disk. Who is cancelled meanwhile settles it: nothing was sent."""
+        entry = errand.entry
+        intent = await to_the_end(self.ledger.intend(errand.stage, errand.gen_id, entry.model_id, errand.worst_price))
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self.ledger.settle(intent, "failed", {"reason": "given up before it was sent"})
+            raise asyncio.CancelledError
+        return intent
 
     async def _sent(self, call: Awaitable[Completion], entry: ModelEntry, intent: Intent) -> Completion:
         """Await a call within its deadline; a failure is settled before it is raised."""

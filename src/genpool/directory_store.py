@@ -31,8 +31,9 @@ from genpool.durable import (
     write_directory,
     write_file,
 )
-from genpool.errors import CorruptGeneration, NotFound, PoolBusy, StorageFailed, StorageFull
+from genpool.errors import CorruptGeneration, GenpoolError, NotFound, PoolBusy, StorageFailed, StorageFull
 from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
+from genpool.mounts import keeps_flushes_to_itself
 from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
 from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output, same_purchase
 
@@ -67,6 +68,7 @@ class DirectoryStore:
         self._staging: Path | None = None
         self._sources_kept: set[str] = set()
         self._folders: set[Path] = set()
+        self._flushes_at_once = False
         self.low_on_space = False
 
     # -- reading -----------------------------------------------------------------------------------
@@ -198,6 +200,7 @@ class DirectoryStore:
                 hint="wait until that has ended, or open the pool once more",
             )
         self.low_on_space = False
+        self._flushes_at_once = can_flush_file_system() and not keeps_flushes_to_itself(self.layout.root)
         self._folders.clear()  # somebody may have removed them since
         self._sources_kept.clear()
         own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -246,28 +249,25 @@ class DirectoryStore:
 
     def _kept_one(self, output: Output) -> Attempt | None:
         (kept,) = self.keep([output])
-        if isinstance(kept, StorageFailed):
+        if isinstance(kept, GenpoolError):
             raise kept
         return kept
 
-    def keep(self, outputs: Sequence[Output]) -> list[Attempt | StorageFailed | None]:
+    def keep(self, outputs: Sequence[Output]) -> list[Attempt | GenpoolError | None]:
         """See `GenerationStore.keep`. Two flushes for all of them, where the system can flush a whole file system.
 
         Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
         written anew, by itself, every file flushed.
         """
-        staged = self._staged_together(outputs) if can_flush_file_system() else None
+        staged = self._staged_together(outputs) if self._flushes_at_once else None
         if staged is None:
             return [self._keep_alone(output) for output in outputs]
         places: set[Path] = set()
+        kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
         try:
-            self._publish_sources(outputs)
-            kept = [self._published(output, folder, places) for output, folder in zip(outputs, staged, strict=True)]
             with storage_errors("cannot flush what was kept"), flushing_directories(places):
                 return kept
-        except StorageFailed as error:  # some may be visible, but nobody knows whether they would survive a power cut
-            for folder in staged:
-                remove_folder(folder)
+        except StorageFailed as error:  # visible, but nobody knows whether they would survive a power cut
             return [error for _ in outputs]
 
     def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
@@ -280,9 +280,13 @@ class DirectoryStore:
                         write_file(self._own_staging / digest, data, flush=False)
                 for output in outputs:
                     staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
+            self._publish_sources(outputs)
         except BaseException as error:
-            for folder in (*staged, *(self._own_staging / digest for digest in self._new_sources(outputs))):
+            for folder in staged:
                 remove_folder(folder)
+            for digest in self._new_sources(outputs):
+                with suppress(OSError):  # one that is torn must not be moved to its place later
+                    (self._own_staging / digest).unlink(missing_ok=True)
             if isinstance(error, StorageFailed):
                 return None
             raise
@@ -310,20 +314,20 @@ class DirectoryStore:
             flush_directory(self.layout.sources)
         self._sources_kept.update(new)
 
-    def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | StorageFailed | None:
-        """Publish what was staged; a failure is returned."""
+    def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | GenpoolError | None:
+        """Publish what was staged; where that fails, nothing was moved: it is kept anew, by itself."""
         try:
             with storage_errors(f"cannot keep {output.generation.gen_id}"):
                 return self._publish(output, staged, places)
-        except StorageFailed as error:
+        except GenpoolError:
             remove_folder(staged)
-            return error
+            return self._keep_alone(output)
 
-    def _keep_alone(self, output: Output) -> Attempt | StorageFailed | None:
+    def _keep_alone(self, output: Output) -> Attempt | GenpoolError | None:
         """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""
         try:
             return self._when_full(lambda: self._keep_flushed(output))
-        except StorageFailed as error:
+        except GenpoolError as error:
             return error
 
     def _keep_flushed(self, output: Output) -> Attempt | None:

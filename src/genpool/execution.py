@@ -101,8 +101,11 @@ async def _open_writer(
     try:
         yield writer
     finally:
-        await clients.aclose()
-        await ledger.close()
+        try:
+            await writer.drained()
+            await clients.aclose()
+        finally:
+            await ledger.close()
 
 
 def _allow_files(needed: int) -> None:

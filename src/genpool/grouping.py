@@ -6,10 +6,11 @@ Flushing is such work. Nobody waits for a group to fill: the first of a quiet ti
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,7 +49,7 @@ class Grouped(Generic[T, R]):
             items, self._items = self._items, []
             results, self._results = self._results, []
             try:
-                outcomes: Sequence[R | Exception] = await asyncio.to_thread(self._work, items)
+                outcomes: Sequence[R | Exception] = await to_the_end(asyncio.to_thread(self._work, items))
             except Exception as error:  # noqa: BLE001 - handed to every one that waits for this group
                 outcomes = [error] * len(items)
             for result, outcome in zip(results, outcomes, strict=True):
@@ -58,3 +59,15 @@ class Grouped(Generic[T, R]):
                     result.set_exception(outcome)
                 else:
                     result.set_result(outcome)
+
+
+async def to_the_end(work: Awaitable[T]) -> T:
+    """Await some work to its end, even when the caller is cancelled meanwhile: what is being kept is kept whole.
+
+    A cancellation that comes meanwhile is not passed on; the caller must look whether it is to go on.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()

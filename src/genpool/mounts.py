@@ -61,6 +61,12 @@ def refuse_network(root: Path, table: str) -> None:
         )
 
 
+def keeps_flushes_to_itself(root: Path) -> bool:
+    """Return whether a file system may take a flush of the whole of it, and not pass it on or hide what went wrong."""
+    kind = type_of_mount(root, _mount_table()) or ""
+    return kind.startswith("fuse") or kind in {"overlay", "ntfs-3g"}
+
+
 def type_of_mount(path: Path, table: str) -> str | None:
     """Return the type of the file system that a path is on, or None where the table does not say.
 

@@ -207,7 +207,7 @@ class Runner:
         self._idle.set()
 
     def _give_up(self) -> None:
-        self._given_up = True
+        self._given_up = self._stop.requested = True
         for worker in self._workers:
             worker.cancel()
         if self._looker is not None:
@@ -311,18 +311,26 @@ class Runner:
         pause, longest = _LOOK_AGAIN
         while self._parked:
             await asyncio.sleep(pause)
+            waited = len(self._parked)
+            try:
+                free = [self._is_free(at, index) for at, index in self._parked]
+                self._watch(self.report)
+            except Exception as error:  # noqa: BLE001 - whatever it is, tasks that are put aside must not be forgotten
+                self._halt(_defect("a task that another run is making", error))
+                free = [True] * waited
             parked, self._parked = self._parked, []
-            for at, index in parked:
-                stage = self.plan.stages[at]
-                if self._stop.requested or self._claims.is_free(stage.stage.name, stage.gen_ids[index]):
-                    pause, _ = _LOOK_AGAIN
-                    self._enqueue(at, index)
+            for one, is_free in zip(parked, free, strict=True):
+                if is_free:
+                    self._enqueue(*one)
                     self._open -= 1
                 else:
-                    self._parked.append((at, index))
+                    self._parked.append(one)
             self.report.waiting = len(self._parked)
-            self._watch(self.report)
-            pause = min(pause * 1.5, longest)
+            pause = min(pause * 1.5, longest) if len(self._parked) == waited else _LOOK_AGAIN[0]
+
+    def _is_free(self, at: int, index: int) -> bool:
+        stage = self.plan.stages[at]
+        return self._stop.requested or self._claims.is_free(stage.stage.name, stage.gen_ids[index])
 
     def _note(self, at: int, index: int, made: Made) -> None:
         """Count what became of a task, and let its children in."""

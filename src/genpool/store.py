@@ -16,7 +16,7 @@ from genpool.records import PROMOTED, Reason, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from genpool.errors import StorageFailed
+    from genpool.errors import GenpoolError
     from genpool.stages import Stage
 
 BOUGHT_TWICE: Final = Reason("bought_twice", "another writer committed this generation first; this output is kept here")
@@ -113,7 +113,7 @@ class GenerationStore(Protocol):
         """Keep output that was paid for and is not a generation, with the reason."""
         ...
 
-    def keep(self, outputs: Sequence[Output]) -> list[Attempt | StorageFailed | None]:
+    def keep(self, outputs: Sequence[Output]) -> list[Attempt | GenpoolError | None]:
         """Keep several outputs, each as `commit` and `keep_attempt` do, at the price of few flushes.
 
         Returns:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from genpool.calls import Answer, Caller, Errand, Stopped
 from genpool.canonical import Json, sha256
 from genpool.catalog import parent_bytes
 from genpool.drift import combo_bytes, model_bytes, sent_by, template_bytes
 from genpool.errors import GenpoolError, ModelUnavailable, nearest
-from genpool.grouping import Grouped
+from genpool.grouping import Grouped, to_the_end
 from genpool.inputs import Inputs, child_context, own_context
 from genpool.ledger import Ledger, utc_now
 from genpool.llm.client import Completion, Request
@@ -26,7 +25,7 @@ from genpool.stages import TEMPLATE_FIELD
 from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from genpool.config import ModelEntry, PoolConfig
     from genpool.directory_store import DirectoryStore
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 _TEXTS_KEPT: Final = 512
 _TOKENS_AROUND: Final = 64  # more than any chat template puts around a message
 _SEED_RANGE: Final = 2**31
-
-_T = TypeVar("_T")
 
 
 class Outcome(Enum):
@@ -153,11 +150,15 @@ class TaskWriter:
                 break
             reason, parsed = _judged(answer.completion, work.template)
             generation = self._generation(stage, index, work, answer, parsed)
-            made = await _to_the_end(self._keep(generation, reason, answer, entry))
+            made = await to_the_end(self._keep(generation, reason, answer, entry))
             if made.outcome is Outcome.COMMITTED:
                 return made
             kept += 1
         return Made(Outcome.EXHAUSTED if kept >= limit else Outcome.LEFT, self.low_on_space)
+
+    async def drained(self) -> None:
+        """Return when everything that was handed over has been kept."""
+        await self._keeper.drained()
 
     @property
     def low_on_space(self) -> bool:
@@ -323,7 +324,7 @@ class TaskWriter:
         texts = {"parsed": text}
         fingerprints = self._fingerprints(stage, index, self.template(stage, index))
         record = self._record(stage, index, fingerprints, texts, MODE_COPY)
-        attempt = await _to_the_end(self._kept(Generation(record, texts)))
+        attempt = await to_the_end(self._kept(Generation(record, texts)))
         return Made(Outcome.COMMITTED, self.low_on_space) if attempt is None else self._found(record)
 
 
@@ -348,18 +349,6 @@ class _Work:
             return None
         chat_template = _TOKENS_AROUND * len(self.request.messages())
         return self.entry.price.cost(len(self.prompt.as_text().encode()) + chat_template, limit)
-
-
-async def _to_the_end(work: Awaitable[_T]) -> _T:
-    """Await some work to its end, even when the run is given up meanwhile: what is being kept is kept whole.
-
-    A cancellation that comes meanwhile is not passed on; the caller must look whether it is to go on.
-    """
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    return task.result()
 
 
 def seed_of(gen_id: str, attempt: int) -> int:

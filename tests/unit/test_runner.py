@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from genpool.testing import ScriptedModel
 from tests.small_pools import (
     EVALUATIONS,
     HeldModel,
+    answer,
     generations,
     ledger_entries,
     make_pool,
@@ -174,8 +176,10 @@ def test_an_error_that_nobody_foresaw_stops_the_run_and_does_not_hang_it(tmp_pat
     assert "RuntimeError: what is this" in report.stopped_by.message
     assert isinstance(report.stopped_by.__cause__, RuntimeError)
     assert report.calls <= concurrency
-    unsettled = [entry for entry in ledger_entries(pool.root) if "intent" in entry]
-    assert len(unsettled) == report.calls
+    entries = ledger_entries(pool.root)
+    not_sent = [entry for entry in entries if entry.get("reason") == "stopped before it was sent"]
+    assert sum("intent" in entry for entry in entries) == report.calls + len(not_sent)
+    assert all(entry["outcome"] == "failed" for entry in not_sent)
 
 
 def test_a_watcher_that_fails_stops_the_run_and_does_not_hang_it(pool: Pool) -> None:
@@ -446,3 +450,43 @@ def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp
 
     report = steered(pool, models(), give_back_when_the_rest_is_made)
     assert (report.complete, report.made, report.waiting) == (True, 3, 0)
+
+
+def test_a_claim_that_cannot_be_looked_at_ends_the_run_and_does_not_hang_it(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=3, models={"writer": "{client: scripted, concurrency: 1}"})
+    write_spec(pool.root)
+    held = pool.plan("c").stage("draft").gen_ids[0]
+    other = Claims(pool.layout)
+    assert other.take("draft", held)
+
+    async def put_a_directory_in_its_place(runner: Runner) -> None:
+        while runner.report.made < 2:  # noqa: ASYNC110 - what is watched is a number
+            await asyncio.sleep(0.01)
+        place = pool.layout.claim("draft", held)
+        place.unlink()
+        place.mkdir()
+
+    report = steered(pool, models(), put_a_directory_in_its_place)
+    assert (report.made, report.complete, report.stages["draft"].left) == (2, False, 1)
+    assert report.stopped_by is not None
+
+
+def test_after_a_run_is_given_up_nothing_more_is_bought(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=1, models={"writer": "{client: scripted, attempts: 5, concurrency: 1}"})
+    write_spec(pool.root)
+    started = asyncio.Event()
+
+    class Cut(ScriptedModel):
+        async def complete(self, request: Request) -> Completion:
+            started.set()
+            return await super().complete(request)
+
+    async def cancelled() -> None:
+        run = asyncio.ensure_future(pool.arun("c", models=models(writer=Cut([answer("cut of", "length")] * 9))))
+        await started.wait()
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+
+    asyncio.run(cancelled())
+    assert sum("intent" in entry for entry in ledger_entries(pool.root)) <= 1
