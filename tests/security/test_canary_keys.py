@@ -103,7 +103,7 @@ def prepared(folder: Path, port: int, key: str, *, url_user: str = "", ways: lis
     """Make a pool with a model for each way to misbehave; the key comes from .env."""
     entry = (
         "{{client: openai, base_url: 'http://{user}127.0.0.1:{port}/{way}/v1', key: CANARY_KEY, model: m, "
-        "timeout: 1, tries: 1}}"
+        "timeout: 3, tries: 1}}"
     )
     entries = {f"m-{way}": entry.format(user=url_user, port=port, way=way) for way in ways}
     entries["m-closed"] = entry.format(user=url_user, port=1, way="x")
