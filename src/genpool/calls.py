@@ -114,7 +114,7 @@ class Caller:
             await self._unless_stopped(asyncio.sleep(seconds))
 
     async def _admitted(self, gate: _Gate | None) -> None:
-        """Return when the model's rate limit lets the next request go; None where it has done so.
+        """Return when the next request may go; with None the rate limit has let it go already.
 
         Raises:
             Stopped: The run is being stopped.

@@ -95,9 +95,17 @@ async def _open_writer(
         answered=lambda *usage: note_call(report, *usage), attempted=lambda reason: note_attempt(report, reason)
     )
     writer = TaskWriter(
-        plan, config, inputs, store, ledger, clients, report.run_id, Caller(ledger, called, stop), books
+        plan,
+        config,
+        inputs,
+        store,
+        ledger,
+        clients,
+        report.run_id,
+        Caller(ledger, called, stop),
+        books,
+        retry_exhausted=options.retry_exhausted,
     )
-    writer.retry_exhausted = options.retry_exhausted
     try:
         yield writer
     finally:

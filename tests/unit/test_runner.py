@@ -435,12 +435,18 @@ def test_of_two_runs_at_once_each_makes_what_the_other_does_not_and_names_whose_
     assert not (pool.root / "attempts").exists()
 
 
-def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp_path: Path) -> None:
-    pool = make_pool(tmp_path, rows=3, models={"writer": "{client: scripted, concurrency: 1}"})
+def one_of_three_held(root: Path) -> tuple[Pool, Claims, str]:
+    """Return a pool whose cohort wants three drafts, and who holds which of them."""
+    pool = make_pool(root, rows=3, models={"writer": "{client: scripted, concurrency: 1}"})
     write_spec(pool.root)
     held = pool.plan("c").stage("draft").gen_ids[0]
     other = Claims(pool.layout)
     assert other.take("draft", held)
+    return pool, other, held
+
+
+def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp_path: Path) -> None:
+    pool, other, held = one_of_three_held(tmp_path)
 
     async def give_back_when_the_rest_is_made(runner: Runner) -> None:
         while runner.report.made < 2:  # noqa: ASYNC110 - what is watched is a number
@@ -453,11 +459,7 @@ def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp
 
 
 def test_a_claim_that_cannot_be_looked_at_ends_the_run_and_does_not_hang_it(tmp_path: Path) -> None:
-    pool = make_pool(tmp_path, rows=3, models={"writer": "{client: scripted, concurrency: 1}"})
-    write_spec(pool.root)
-    held = pool.plan("c").stage("draft").gen_ids[0]
-    other = Claims(pool.layout)
-    assert other.take("draft", held)
+    pool, _other, held = one_of_three_held(tmp_path)
 
     async def put_a_directory_in_its_place(runner: Runner) -> None:
         while runner.report.made < 2:  # noqa: ASYNC110 - what is watched is a number
