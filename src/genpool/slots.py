@@ -142,9 +142,9 @@ def _slot(text: str) -> int | None:
     return None if replicate_problem(number) else number
 
 
-def slot_lines(assignments: Iterable[tuple[str, str, int]]) -> bytes:
-    """Return the lines of legacy.csv for some assignments (stage, gen id, slot)."""
+def slot_lines(assignments: Iterable[tuple[str, str, int] | tuple[str, str, int, str]]) -> bytes:
+    """Return the lines of legacy.csv for some assignments: stage, gen id, slot, and the new id where there is one."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerows((stage, gen_id, slot, "") for stage, gen_id, slot in assignments)
+    writer.writerows((*one, "")[: len(HEADER)] for one in assignments)
     return out.getvalue().encode()

@@ -1,0 +1,392 @@
+"""What a migration would do to a pool: read, classified, mapped. Writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from genpool.durable import reading
+from genpool.layout import PARSED
+from genpool.migration import books
+from genpool.migration import defects as kinds
+from genpool.migration.defects import Defect
+from genpool.migration.inventory import AttemptTask, Inventory, Reader
+from genpool.migration.mapping import Change, Mapper, Task, reason_of
+from genpool.migration.reading import Node, read_plain
+from genpool.migration.renames import ATTEMPTS, GENS, MEMBER, Renames, Row, aliases_of, renames_of
+from genpool.signatures import field_problem
+from genpool.slots import read_slots
+from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from genpool.layout import PoolLayout
+    from genpool.signatures import FieldValue
+
+@dataclass(slots=True)
+class Planned:
+    """What a migration would do."""
+
+    change: Change
+    rows: list[Row]
+    defects: list[Defect]
+    inventory: Inventory
+    books: dict[str, str]
+    """The files beside records that are rewritten or, where the digest is empty, taken away: path to digest now."""
+    cohorts: dict[str, dict[str, int]]
+    """Cohort to how many members it lists, and how many of them get another id."""
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Stage to how many generations are what."""
+    configs: Mapping[str, bytes] = field(default_factory=dict)
+    """The pool.yaml `before` and `after`; empty where it stays."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.rows and not self.configs
+
+    @property
+    def blocking(self) -> list[Defect]:
+        """The defects that keep something as it is."""
+        return [one for one in self.defects if one.blocks]
+
+
+class Planner:
+    """Plans a migration.
+
+    Args:
+        layout: The pool's paths.
+        change: What changes.
+        configs: The pool.yaml `before` and `after`; empty where it stays.
+        tell: Told how far it is.
+    """
+
+    def __init__(
+        self,
+        layout: PoolLayout,
+        change: Change,
+        configs: Mapping[str, bytes],
+        tell: Callable[[str, int, int], None],
+    ) -> None:
+        self._layout = layout
+        self._root = os.fspath(layout.root)
+        self._change = change
+        self._configs = configs
+        self._tell = tell
+        self._ids: dict[Task, str | None] = {}
+        self._member_rows: dict[Task, Row] = {}
+        self._defects: list[Defect] = []
+
+    def plan(self) -> Planned:
+        """Return what would be done.
+
+        Raises:
+            CorruptFile: legacy.csv is damaged: nobody knows which slots are recorded.
+            StorageFailed: The file system refused.
+        """
+        found = Reader(self._root, self._change.now, self._tell).read()
+        self._found = found
+        self._tell("computing ids", 0, 1)
+        recorded = read_slots(self._layout)
+        mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
+        mapper.map()
+        rows = [self._row(node) for node in self._ordered() if self._is_touched(node)]
+        cohorts = self._read_members()
+        rows += [row for one in found.attempts if (row := self._attempts_row(one)) is not None]
+        rows += self._member_rows.values()
+        rows = self._free_places(rows)
+        touched = self._books(rows)
+        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=lambda one: (one.path, one.kind))
+        classes = self._classes(mapper.defects)
+        return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs)
+
+    # -- generations -------------------------------------------------------------------------------
+
+    def _ordered(self) -> Iterator[Node]:
+        for place in self._found.nodes.places():
+            for stage in self._change.now.pipeline:
+                yield from self._found.nodes.of(place, stage.name).values()
+
+    @staticmethod
+    def _is_touched(node: Node) -> bool:
+        return not node.blocked and not (node.sealed and node.new_id == node.gen_id)
+
+    @staticmethod
+    def _row(node: Node) -> Row:
+        return Row(node.gen_id, str(node.new_id), node.stage, reason_of(node), int(node.slot or 0), node.place)
+
+    def _text_of(self, node: Node) -> str:
+        try:
+            return hashlib.sha256(read_plain(f"{self._root}/{node.path}/{PARSED}")).hexdigest()
+        except OSError as error:
+            return f"unreadable: {error.errno} {node.path}"
+
+    def _classes(self, mapped: list[Defect]) -> dict[str, dict[str, int]]:
+        """Return how many directories of each stage of gens/ are what."""
+        blocked = {defect.path for defect in mapped if defect.blocks}
+        counts: dict[str, dict[str, int]] = {}
+        for stage in self._change.now.pipeline:
+            found: Counter[str] = Counter()
+            nodes = self._found.nodes.of(GENS, stage.name)
+            for node in nodes.values():
+                found[node.made_by] += 1
+                found["to change"] += self._is_touched(node)
+                found["stays"] += node.path in blocked
+            unusable = self._found.listed.get(f"{GENS}/{stage.name}", 0) - len(nodes)
+            found["unusable"] += unusable
+            if nodes or unusable:
+                counts[stage.name] = dict(found)
+        return counts
+
+    # -- what is not made, and attempts ------------------------------------------------------------
+
+    def _new_id(self, stage_name: str, values: Mapping[str, str], replicate: int, place: str) -> str | None:
+        """Return the new id of a task that is no generation, or None where what it refers to is not known."""
+        stage = self._change.now.pipeline[stage_name]
+        fields: dict[str, FieldValue] = dict(self._change.values(stage, tuple(values[one] for one in stage.fields[:-1])))
+        for name, value in list(fields.items()):
+            if name.endswith(REFERENCE_SUFFIX):
+                if name != PARENT_FIELD:
+                    return None
+                new = self._task_id(str(stage.parent), str(value), place)
+                if new is None:
+                    return None
+                fields[name] = new
+        target = self._change.target.pipeline[stage_name]
+        return self._change.target.make(target, (*fields.values(), replicate))
+
+    def _task_id(self, stage: str, gen_id: str, place: str) -> str | None:
+        """Return the new id of a generation or of a missing member; None where it stays or is not known."""
+        for where in (f"{place.rpartition('/')[0]}/{GENS}".lstrip("/"), GENS):
+            node = self._found.nodes.get(where, stage, gen_id)
+            if node is not None:
+                return node.new_id
+        return self._ids.get((stage, gen_id))
+
+    def _attempts_row(self, one: AttemptTask) -> Row | None:
+        """Return what becomes of the attempts at a task; None where they stay."""
+        sibling = f"{one.place.rpartition('/')[0]}/{GENS}".lstrip("/")
+        node = self._found.nodes.get(sibling, one.stage, one.task) or self._found.nodes.get(GENS, one.stage, one.task)
+        new_id: str | None = None
+        slot = one.replicate or 0
+        if node is not None:
+            new_id, slot = node.new_id, node.slot or slot
+        elif one.values is not None and one.replicate is not None:
+            stage = self._change.now.pipeline[one.stage]
+            new_id = self._new_id(one.stage, dict(zip(stage.fields, one.values, strict=False)), one.replicate, one.place)
+        elif row := self._member_rows.get((one.stage, one.task)):
+            new_id, slot = row.new_id, row.replicate
+        if new_id is None or one.broken or not slot:
+            said = "attempts at a task that keeps its id, or that nobody can tell; they stay where they are"
+            if node is None or not node.blocked or one.broken:
+                self._defects.append(Defect(kinds.UNKNOWN_TASK, one.path, said))
+            return None
+        if new_id == one.task:
+            return None
+        return Row(one.task, new_id, one.stage, "attempts", slot, one.place)
+
+    def _free_places(self, rows: list[Row]) -> list[Row]:
+        """Return the rows without those of attempts whose place is taken by attempts that stay or come too."""
+        going = {(row.place, row.stage, row.old_id) for row in rows}
+        wanted = Counter((row.place, row.stage, row.new_id) for row in rows)
+        kept = []
+        for row in rows:
+            target = (row.place, row.stage, row.new_id)
+            stays = f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests and target not in going
+            if row.place.endswith(ATTEMPTS) and (wanted[target] > 1 or stays):
+                said = f"there are attempts under its new id {row.new_id} too; they stay where they are"
+                path = f"{row.place}/{row.stage}/{row.old_id}"
+                self._defects.append(Defect(kinds.UNKNOWN_TASK, path, said))
+            else:
+                kept.append(row)
+        return kept
+
+    def _read_members(self) -> dict[str, dict[str, int]]:
+        """Give the members that are not there their new ids; return how many members each cohort lists."""
+        counts: dict[str, dict[str, int]] = {}
+        for folder in self._cohort_folders():
+            path = f"{folder}/membership.csv"
+            try:
+                listed = list(self._listed(path))
+            except FileNotFoundError:
+                continue
+            except books.BookProblem as problem:
+                self._defects.append(books.unreadable(path, problem))
+                continue
+            renamed = sum(self._member(path, number, row) for number, row in listed)
+            if not folder.startswith("trash/"):
+                counts[folder.removeprefix("cohorts/")] = {"members": len(listed), "renamed": renamed}
+        return counts
+
+    def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
+        with reading(self._layout.root / path):
+            try:
+                data = read_plain(f"{self._root}/{path}")
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise books.BookProblem(f"cannot be read: {error.strerror}") from None
+        first = True
+        for number, row in books.membership_rows(data):
+            if first and (more := set(row) - self._known_columns):
+                named = ", ".join(sorted(map(str, more)))
+                self._defects.append(Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}"))
+            first = False
+            yield number, row
+
+    @property
+    def _known_columns(self) -> set[str]:
+        return {"stage", "gen_id", *(name for stage in self._change.now.pipeline for name in stage.fields)}
+
+    def _member(self, path: str, number: int, row: Mapping[str, str]) -> bool:
+        """Look at one line of a membership; return whether its id changes."""
+        task = (row.get("stage", ""), row.get("gen_id", ""))
+        node = self._found.nodes.get(GENS, *task)
+        if node is not None:
+            return not node.blocked and node.new_id != node.gen_id
+        if task not in self._ids:
+            self._ids[task] = self._missing(path, number, task, row)
+        return self._ids[task] not in {None, task[1]}
+
+    def _missing(self, path: str, number: int, task: Task, row: Mapping[str, str]) -> str | None:
+        """Return the new id of a member that is not there; None where nobody can tell."""
+        stage_name, gen_id = task
+        if f"{GENS}/{stage_name}/{gen_id}" in self._found.left:
+            return None
+        where = f"{path}:{number}"
+        if stage_name not in self._change.now.pipeline:
+            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, f"no stage is named {stage_name!r}"))
+            return None
+        stage = self._change.now.pipeline[stage_name]
+        values = {one: row.get(one, "") for one in stage.fields[:-1]}
+        stated = row.get(REPLICATE_FIELD, "")
+        replicate = int(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 11 else 0
+        valid = not any(field_problem(one, value) for one, value in values.items())
+        valid = valid and not field_problem(REPLICATE_FIELD, replicate)
+        if not valid or self._change.now.make(stage, (*values.values(), replicate)) != gen_id:
+            said = f"{stage_name} {gen_id} is not there, and the line does not say which task it is; it stays"
+            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, said))
+            return None
+        new_id = self._new_id(stage_name, values, replicate, GENS)
+        if new_id is None:
+            said = f"{stage_name} {gen_id} is not there, and what it starts from keeps its id or is not known; it stays"
+            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, said))
+            return None
+        if new_id != gen_id:
+            self._member_rows[task] = Row(gen_id, new_id, stage_name, "member", replicate, MEMBER)
+        return new_id
+
+    def _cohort_folders(self) -> list[str]:
+        """Return the folders of cohorts, relative to the pool; those in the trash too."""
+        tops = ["", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))]
+        return [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+
+    # -- books -------------------------------------------------------------------------------------
+
+    def _books(self, rows: list[Row]) -> dict[str, str]:
+        """Return the files beside records that would be touched, each with its digest now."""
+        if not rows and not self._configs:
+            return {}
+        found: dict[str, str] = {}
+        writer = BookWriter(self._root, rows, self._change, self._configs.get("after"))
+        for path in writer.paths():
+            before = writer.before(path)
+            try:
+                after = writer.after(path)
+            except books.BookProblem as problem:
+                if not path.endswith("membership.csv"):  # told where its members were read
+                    self._defects.append(books.unreadable(path, problem))
+                continue
+            if after != before:
+                found[path] = hashlib.sha256(before).hexdigest() if before is not None else ""
+        return found
+
+
+class BookWriter:
+    """The files beside records, before and after a migration.
+
+    Args:
+        root: The pool's directory.
+        rows: What becomes what.
+        change: What changes.
+        config: The pool.yaml that the pool gets; None where it stays.
+    """
+
+    def __init__(self, root: str, rows: list[Row], change: Change, config: bytes | None) -> None:
+        self._root = root
+        self._rows = rows
+        self._change = change
+        self._config = config
+        self._renames = renames_of(rows)
+
+    def paths(self) -> Iterator[str]:
+        """Yield every file that could be touched, in the order in which they are; legacy.csv first."""
+        yield "legacy.csv"
+        for top in ("", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))):
+            for cohort in _names(f"{self._root}/{top}cohorts"):
+                for name in ("membership.csv", "adopted.json", "manifest.json"):
+                    if os.path.isfile(f"{self._root}/{top}cohorts/{cohort}/{name}"):  # noqa: PTH113 - a text
+                        yield f"{top}cohorts/{cohort}/{name}"
+            if top and os.path.isfile(f"{self._root}/{top}trash.json"):  # noqa: PTH113 - a text
+                yield f"{top}trash.json"
+        if os.path.isfile(f"{self._root}/drift.csv"):  # noqa: PTH113 - a text
+            yield "drift.csv"
+        for name in _names(f"{self._root}/ledger"):
+            if name.endswith(".jsonl"):
+                yield f"ledger/{name}"
+        if self._config is not None:
+            yield "pool.yaml"
+
+    def before(self, path: str) -> bytes | None:
+        """Return what a file holds now; None where it is not there."""
+        try:
+            return read_plain(f"{self._root}/{path}")
+        except FileNotFoundError:
+            return None
+
+    def after(self, path: str) -> bytes | None:
+        """Return what a file will hold; None where it is taken away.
+
+        Raises:
+            BookProblem: It cannot be read, and stays as it is.
+        """
+        data = self.before(path)
+        renames, name = self._renames_for(path), path.rpartition("/")[2]
+        if path == "legacy.csv":
+            return books.legacy(data, aliases_of(self._rows)) if self._rows else data
+        if path == "pool.yaml":
+            return self._config
+        if data is None or name == "manifest.json":
+            return None
+        if name == "membership.csv":
+            return books.membership(data, renames, self._change.now.pipeline, self._change)
+        if name == "adopted.json":
+            return self._adopted(path, data, renames)
+        if name == "trash.json":
+            return books.trashed(data, renames)
+        return books.drift(data, renames) if path == "drift.csv" else books.ledger(data, renames)
+
+    def _adopted(self, path: str, data: bytes, renames: Renames) -> bytes:
+        members = path.removesuffix("adopted.json") + "membership.csv"
+        before = self.before(members)
+        try:
+            after = None if before is None else self.after(members)
+        except books.BookProblem:
+            after = before
+        return books.adopted(data, renames, before, after)
+
+    def _renames_for(self, path: str) -> Renames:
+        parts = path.split("/")
+        own = "/".join(parts[:2]) if parts[0] == "trash" else ""
+        return self._renames.get(own, self._renames[""])
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+    except (FileNotFoundError, NotADirectoryError):
+        return []
