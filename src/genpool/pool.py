@@ -33,6 +33,7 @@ from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
 from genpool.membership import adopt, cohort_ids, record_slots
+from genpool.migration.standing import refuse_while_half_done
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
@@ -159,6 +160,7 @@ class Pool:
         return self._planned(cohort_id, self._selection(spec, inputs), inputs, retry_exhausted=False)
 
     def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
+        refuse_while_half_done(self.layout)
         with closing(self.catalog()) as catalog:
 
             def present(stage: Stage) -> Present:
@@ -322,6 +324,7 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
+            refuse_while_half_done(self.layout)
             return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
 
     # -- what was bought ---------------------------------------------------------------------------
@@ -391,6 +394,7 @@ class Pool:
             check_file_system(self.layout)
         with pool_lock(self.layout, f"genpool run {cohort_id}"):
             refuse_while_open(self.layout)
+            refuse_while_half_done(self.layout)
 
             def planned() -> Plan:
                 plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)

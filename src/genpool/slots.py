@@ -128,6 +128,14 @@ def assignment_of(line: str) -> tuple[str, str, int] | None:
     return None if slot is None or reference_problem(row[1]) else (row[0], row[1], slot)
 
 
+def alias_of(line: str) -> tuple[str, str, str] | None:
+    """Return stage, old id and new id of a line of legacy.csv, or None where its id became no other."""
+    row = _cells(line)
+    if len(row) < len(HEADER) or not row[3] or reference_problem(row[1]) or reference_problem(row[3]):
+        return None
+    return None if row[1] == row[3] or is_header(line) else (row[0], row[1], row[3])
+
+
 def _cells(line: str) -> list[str]:
     """Return the cells of one line; a quotation mark that is never closed spoils its own line alone."""
     try:

@@ -36,6 +36,7 @@ VERBS: Final = {
     "show": "Show one generation: its texts and what led to them.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
+    "migrate": "Give generations with ids of another making the ids of today.",
     "doctor": "Check the whole pool, and mend what is safe.",
     "audit": "Give an account of everything bought.",
     "reparse": "Read unreadable answers anew when a parser was mended.",

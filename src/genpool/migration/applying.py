@@ -48,7 +48,7 @@ def check_fits(one: Round, tell: Callable[[str, int, int], None]) -> None:
             if path in one.plan.document["books"] and is_there(f"{root}/{path}"):
                 raise not_as_planned(path)
             continue
-        file = f"{path}/metadata.json" if _is_generation(path) else path
+        file = f"{path}/metadata.json" if is_generation(path) else path
         try:
             data = read_plain(f"{root}/{file}")
         except OSError:
@@ -57,7 +57,7 @@ def check_fits(one: Round, tell: Callable[[str, int, int], None]) -> None:
             raise not_as_planned(file)
 
 
-def _is_generation(path: str) -> bool:
+def is_generation(path: str) -> bool:
     """Return whether a path of digests.csv is the directory of a generation."""
     parts = path.split("/")
     return (len(parts) == 3 and parts[0] == GENS) or (len(parts) == 5 and parts[0] == "trash" and parts[2] == GENS)

@@ -111,6 +111,10 @@ class Batch:
         self._together = can_flush_file_system() and not keeps_flushes_to_itself(Path(root))
         self._changed: set[str] = set()
 
+    def original(self, number: int) -> str:
+        """Return where the original of a file is kept."""
+        return f"{self._folder}/o{number}"
+
     # -- preparing ---------------------------------------------------------------------------------
 
     def prepare(self, steps: Iterable[Step]) -> str:

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 
 from genpool import trash
 from genpool.config import read_config
-from genpool.durable import remove_folder, storage_errors
+from genpool.durable import remove_folder, replace_file, storage_errors
 from genpool.errors import CorruptFile, PoolError, UnsupportedFormat, UsageError
 from genpool.gen_ids import GENPOOL_1
 from genpool.layout import PoolLayout
-from genpool.locks import pool_lock
+from genpool.locks import file_lock, pool_lock
 from genpool.migration import journal as kinds
 from genpool.migration.applying import begin, busy, carry_on, check_fits, check_room, refuse_strict
 from genpool.migration.identity import Identity
 from genpool.migration.mapping import Change
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
+from genpool.migration.rehearsing import linked_copy
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
+from genpool.migration.verifying import Report, Verifier, write_report
 from genpool.migration.standing import Standing, all_standing, last_journal, refuse_while_open, standing
 
 if TYPE_CHECKING:
@@ -89,6 +91,34 @@ class Migrations:
         """Write a plan under migrations/."""
         return write_plan(self._layout, planned, strict=strict)
 
+    def rehearse(self, migration_id: str) -> Report:
+        """Carry a plan out on a linked copy of the pool, verify it there, take it back there. The pool stays as it is.
+
+        Returns:
+            What the verification came to; what was not as before after the rollback is among its problems.
+
+        Raises:
+            PoolError: The plan no longer fits the pool.
+            StorageFailed: The file system refused, or knows no hard links.
+        """
+        self._layout.migration(migration_id)
+        plan = read_plan(self._layout, migration_id)
+        with (
+            file_lock(self._layout, f"rehearsal-{migration_id}", f"a rehearsal of {migration_id}", 0),
+            linked_copy(self._layout, plan, self._tell) as copy,
+        ):
+            there = Migrations(
+                copy, tell=self._tell, watch=self._watch, schemes=self._schemes, batch=self._batch
+            )
+            there.apply(migration_id)
+            report = there.verify(migration_id)
+            there.roll_back(migration_id)
+            back = there.verify(migration_id)
+            report.problems += [(path, f"after the rollback: {said}") for path, said in back.problems]
+        with storage_errors("cannot keep the report of the rehearsal"):
+            replace_file(self._layout.migration(migration_id) / "rehearsal.json", report.encode())
+        return report
+
     # -- carrying out ------------------------------------------------------------------------------
 
     def apply(self, migration_id: str) -> Standing:
@@ -148,6 +178,25 @@ class Migrations:
             trash.refuse_while_open(self._layout)
             roll_back(one, self._tell, self._watch)
         return standing(self._layout, migration_id)
+
+    def verify(self, migration_id: str) -> Report:
+        """Read everything again and set it against the plan; the report is kept.
+
+        Of a migration that was rolled back it is verified that everything is as it was planned with.
+
+        Raises:
+            PoolBusy: Somebody uses the pool.
+            UsageError: It is not applied, nor rolled back.
+        """
+        with self._alone(f"genpool migrate verify {migration_id}", migration_id):
+            one = self._last_round(migration_id)
+            state = one.journal.state if one else kinds.PLANNED
+            if one is None or state not in {kinds.APPLIED, kinds.ROLLED_BACK, kinds.CLOSED}:
+                raise UsageError(f"{migration_id} is {state}: only one that was carried out can be verified")
+            report = Verifier(one, self.change_of(one.plan), self._tell).verify()
+            with storage_errors("cannot keep the report"):
+                write_report(one, report)
+        return report
 
     def close(self, migration_id: str) -> Standing:
         """Drop the originals of an applied or rolled back migration; mapping and reports stay.

@@ -108,6 +108,11 @@ class Round:
         rest = [path for path in self.plan.document["books"] if path != "legacy.csv"]
         return [*found, self._books("books", rest)] if rest else found
 
+    def moved_on(self) -> dict[str, str]:
+        """Return where what made room went from there."""
+        self.batches()
+        return {self._aside(row): f"{row.place}/{row.stage}/{row.new_id}" for row in self._asides}
+
     def _cut(self, what: str, rows: Sequence[Row], step: Callable[[Row], Step]) -> list[Steps]:
         parts = [rows[at : at + self.size] for at in range(0, len(rows), self.size)]
         return [Steps(what, len(part), lambda part=part: [step(row) for row in part]) for part in parts]  # type: ignore[misc]
