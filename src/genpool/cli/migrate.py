@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from genpool.layout import PoolLayout
     from genpool.migration.migrations import Migrations
     from genpool.migration.planning import Planned
     from genpool.migration.standing import Standing
@@ -36,7 +38,9 @@ def command() -> None:
 @click.option("--strict", is_flag=True, help="Refuse to apply the plan if anything must stay as it is.")
 @click.option("--salt", help="Give the pool another salt.")
 @click.option("--config", metavar="FILE", help="Give the pool another pool.yaml: salt, prefixes, axes added to stages.")
-@click.option("--set", "sets", multiple=True, metavar="STAGE.AXIS=VALUE", help="The value of an axis that a stage gets.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="STAGE.AXIS=VALUE", help="The value of an axis that a stage gets."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def plan(
@@ -159,7 +163,7 @@ def rollback(root: str | None, migration_id: str | None, *, as_json: bool) -> No
 def close(root: str | None, migration_id: str | None, *, as_json: bool) -> None:
     """Drop the originals of a migration; its mapping and reports stay. There is no rollback after it."""
     with _opened(root, quiet=as_json) as (migrations, _):
-        stands = migrations.close(_chosen(migrations, migration_id, {"applied", "rolled-back"}))
+        stands = migrations.close(_chosen(migrations, migration_id, {"applied"}))
     _tell_standing(stands, "", as_json=as_json)
 
 
@@ -176,7 +180,9 @@ def status(root: str | None, migration_id: str | None, *, as_json: bool) -> None
         found = [migrations.standing(migration_id)] if migration_id else migrations.all()
         at_work = [one.verb for one in holders(layout) if one.verb.startswith("genpool migrate")]
     if as_json:
-        print_json({"format": "genpool.migrations/1", "migrations": [_document(one) for one in found], "at_work": at_work})
+        print_json(
+            {"format": "genpool.migrations/1", "migrations": [_document(one) for one in found], "at_work": at_work}
+        )
         return
     if not found:
         print("no migration was planned; genpool migrate plan")
@@ -191,32 +197,24 @@ def status(root: str | None, migration_id: str | None, *, as_json: bool) -> None
 # --- what is opened ---------------------------------------------------------------------------------
 
 
-class _opened:  # noqa: N801 - used as a function
-    """The migrations of a pool, watched on standard error, and the pool's paths.
+@contextmanager
+def _opened(root: str | None, *, quiet: bool) -> Iterator[tuple[Migrations, PoolLayout]]:
+    """Yield the migrations of a pool, watched on standard error, and the pool's paths.
 
     Args:
         root: The pool as typed.
         quiet: Whether a line of JSON a batch is printed instead.
     """
+    from genpool.cli.migration_progress import shown_progress
+    from genpool.cli.output import print_json_line
+    from genpool.config import find_root
+    from genpool.layout import PoolLayout
+    from genpool.migration import Migrations
 
-    def __init__(self, root: str | None, *, quiet: bool) -> None:
-        self._root = root
-        self._quiet = quiet
-
-    def __enter__(self) -> tuple[Migrations, Any]:
-        from genpool.cli.migration_progress import shown_progress
-        from genpool.cli.output import print_json_line
-        from genpool.config import find_root
-        from genpool.layout import PoolLayout
-        from genpool.migration import Migrations
-
-        layout = PoolLayout(find_root(self._root))
-        self._progress = shown_progress(quiet=self._quiet)
-        watch = print_json_line if self._quiet else lambda _: None
-        return Migrations(layout, tell=self._progress.__enter__(), watch=watch), layout
-
-    def __exit__(self, *error: Any) -> None:
-        self._progress.__exit__(*error)
+    layout = PoolLayout(find_root(root))
+    watch = print_json_line if quiet else lambda _: None
+    with shown_progress(quiet=quiet) as tell:
+        yield Migrations(layout, tell=tell, watch=watch), layout
 
 
 def _chosen(migrations: Migrations, migration_id: str | None, states: set[str]) -> str:
@@ -252,7 +250,9 @@ def _print_plan(planned: Planned, migration_id: str | None, *, strict: bool) -> 
     if migration_id is None:
         print("nothing to migrate: every id that can be recomputed is right; nothing was written")
         return
-    print(f"{many(moves, 'generation')} would get another id; {many(len(planned.books), 'other file')} would be rewritten")
+    print(
+        f"{many(moves, 'generation')} would get another id; {many(len(planned.books), 'other file')} would be rewritten"
+    )
     print(f"the plan: migrations/{migration_id}/ (plan.json, mapping.csv, digests.csv, defects.csv)")
     if strict and planned.blocking:
         print("planned with --strict: it will not be applied before everything can be migrated")

@@ -12,6 +12,8 @@ from genpool.cli.live import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.progress import TaskID
+
 _LINE_SECONDS: Final = 5.0
 
 
@@ -46,18 +48,16 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         refresh_per_second=5,
         transient=True,
     )
-    last = ""
-    task = None
+    tasks: dict[str, TaskID] = {}
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal last, task
-        if task is None or what.partition(":")[0] != last:
-            if task is not None:
-                progress.remove_task(task)
-            task = progress.add_task(what, total=total or 1)
-            last = what.partition(":")[0]
+        name = what.partition(":")[0]
         with suppress(OSError):
-            progress.update(task, description=what, completed=done, total=total or 1)
+            if name not in tasks:
+                for task in tasks.values():
+                    progress.update(task, visible=False)
+                tasks[name] = progress.add_task(what, total=total or 1)
+            progress.update(tasks[name], description=what, completed=done, total=total or 1)
 
     with progress:
         yield show

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genpool.migration.mapping import Change
+from genpool.migration.identity import Change
 from genpool.migration.migrations import Migrations
 from genpool.migration.standing import refuse_while_half_done, refuse_while_open
 

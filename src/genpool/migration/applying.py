@@ -29,7 +29,6 @@ _EACH: Final = 2 * 4096
 _SPARE: Final = 1 << 24
 
 
-
 # --- before the first change ------------------------------------------------------------------------
 
 
@@ -117,7 +116,9 @@ def check_room(one: Round) -> None:
             hint="free some space; nothing was changed",
         )
     device = os.stat(one.layout.migrations).st_dev  # noqa: PTH116 - a text
-    for folder in sorted({f"{row.place}/{row.stage}" for row in rows} | {_parent(p) for p in one.plan.document["books"]}):
+    for folder in sorted(
+        {f"{row.place}/{row.stage}" for row in rows} | {_parent(p) for p in one.plan.document["books"]}
+    ):
         if os.stat(f"{one.root}/{folder}").st_dev != device:  # noqa: PTH116 - a text
             raise StorageFailed(
                 f"{folder} is on another file system than {one.layout.migrations}: nothing can be renamed between them",
@@ -181,7 +182,7 @@ def carry_on(one: Round, tell: Callable[[str, int, int], None], watch: Callable[
         tell(f"applying: {steps.what}", before, total)
         if number not in done:
             if number not in begun:
-                name = _free_name(one, number)
+                name = one.free_name(f"batch-{number}")
                 with storage_errors("cannot prepare a batch of the migration"):
                     digest = one.batch(name).prepare(steps.make())
                     _forget(one, number, name)
@@ -207,14 +208,6 @@ def _do(one: Round, number: int, name: str, digest: str) -> None:
             ) from None
         batch.do(intents)
         one.journal.add(kinds.DONE, batch=number)
-
-
-def _free_name(one: Round, number: int) -> str:
-    """Return a name for a batch's folder that nothing has: one that a crash left may hold the only names of originals."""
-    tries = 0
-    while is_there(one.folder / f"batch-{number}.{tries}"):
-        tries += 1
-    return f"batch-{number}.{tries}"
 
 
 def _forget(one: Round, number: int, name: str) -> None:

@@ -356,4 +356,6 @@ def digests_below(folder: str, *, without: frozenset[str] = frozenset()) -> dict
 
 def not_as_planned(path: str) -> PoolError:
     """Return the error for a file that was changed since it was planned."""
-    return PoolError(f"{path} is not as it was planned: it was changed since", hint="plan again: `genpool migrate plan`")
+    return PoolError(
+        f"{path} is not as it was planned: it was changed since", hint="plan again: `genpool migrate plan`"
+    )

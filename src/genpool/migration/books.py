@@ -22,7 +22,7 @@ from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from genpool.migration.mapping import Change
+    from genpool.migration.identity import Change
     from genpool.migration.renames import Renames, Row
     from genpool.stages import Pipeline
 
@@ -103,7 +103,9 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
             out.append(_line([*header, *new], end) if new else raw)
             continue
         row = dict(zip(header, cells, strict=False))
-        changed = {name: renamed for name in row if (renamed := _member_cell(name, row, renames, pipeline)) != row[name]}
+        changed = {
+            name: renamed for name in row if (renamed := _member_cell(name, row, renames, pipeline)) != row[name]
+        }
         stage = row.get("stage", "")
         more = [added[name].get(stage, "") for name in added if name not in header] if cells else []
         if not changed and not more:
@@ -194,11 +196,8 @@ def drift(data: bytes, renames: Renames) -> bytes:
 
 def ledger(data: bytes, renames: Renames) -> bytes:
     """Return a ledger with new ids; lines that cannot be read keep their bytes."""
-    out = []
     stages: dict[object, str] = {}
-    for line in data.splitlines(keepends=True):
-        out.append(_ledger_line(line, renames, stages))
-    return b"".join(out)
+    return b"".join(_ledger_line(line, renames, stages) for line in data.splitlines(keepends=True))
 
 
 def _ledger_line(line: bytes, renames: Renames, stages: dict[object, str]) -> bytes:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from genpool.gen_ids import GENPOOL_1, IdMaker, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from genpool.stages import Pipeline
+    from genpool.stages import Pipeline, Stage
 
 DAYDREAMING_0: Final = "daydreaming/0"
 """The one older scheme that is known by name; docs/identity.md has its rule."""
@@ -33,6 +33,22 @@ class Identity:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "make", IdMaker(self.salt, self.scheme))
+
+
+@dataclass(slots=True)
+class Change:
+    """What a migration changes beside the ids themselves."""
+
+    now: Identity
+    target: Identity
+    sets: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Stage and field to the value of an axis that the stage gets."""
+
+    def values(self, stage: Stage, values: tuple[str, ...]) -> dict[str, str]:
+        """Return the fields that a signature has in the target's stage, but for the replicate."""
+        have = dict(zip(stage.fields, values, strict=False))
+        target = self.target.pipeline[stage.name]
+        return {name: have[name] if name in have else self.sets[stage.name, name] for name in target.fields[:-1]}
 
 
 def is_daydreaming_0(gen_id: str, prefix: str, parts: Sequence[str]) -> bool:

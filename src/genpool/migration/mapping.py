@@ -1,10 +1,11 @@
-"""New ids: slots by family, then ids from the root down, each child from its parent's new id. Pure, but for texts
-that are compared where two generations have one signature."""
+"""New ids: slots by family, then ids from the root down, each child from its parent's new id.
+
+Pure, but for texts that are compared where two generations have one signature.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from genpool.migration import defects as kinds
@@ -16,7 +17,7 @@ from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from genpool.migration.identity import Identity
+    from genpool.migration.identity import Change
     from genpool.signatures import FieldValue
     from genpool.stages import Stage
 
@@ -24,22 +25,6 @@ GENS = "gens"
 
 Task = tuple[str, str]
 """Stage and id."""
-
-
-@dataclass(slots=True)
-class Change:
-    """What a migration changes beside the ids themselves."""
-
-    now: Identity
-    target: Identity
-    sets: Mapping[Task, str] = field(default_factory=dict)
-    """Stage and field to the value of an axis that the stage gets."""
-
-    def values(self, stage: Stage, values: tuple[str, ...]) -> dict[str, str]:
-        """Return the fields that a signature has in the target's stage, but for the replicate."""
-        have = dict(zip(stage.fields, values, strict=False))
-        target = self.target.pipeline[stage.name]
-        return {name: have[name] if name in have else self.sets[stage.name, name] for name in target.fields[:-1]}
 
 
 class Nodes:
@@ -300,7 +285,7 @@ class Mapper:
 
 
 def reason_of(node: Node) -> str:
-    """Return why a generation is touched, in one word: `opaque`, an older scheme's name, `parent`, `identity`, `seal`."""
+    """Return why a generation is touched: `opaque`, an older scheme's name, `parent`, `identity`, `seal`."""
     if node.made_by not in {RIGHT, OPAQUE}:
         return node.made_by
     if node.made_by == OPAQUE:

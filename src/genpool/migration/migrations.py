@@ -14,15 +14,14 @@ from genpool.layout import PoolLayout
 from genpool.locks import file_lock, pool_lock
 from genpool.migration import journal as kinds
 from genpool.migration.applying import begin, busy, carry_on, check_fits, check_room, refuse_strict
-from genpool.migration.identity import Identity
-from genpool.migration.mapping import Change
+from genpool.migration.identity import Change, Identity
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
 from genpool.migration.rehearsing import linked_copy
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
-from genpool.migration.verifying import Report, Verifier, write_report
 from genpool.migration.standing import Standing, all_standing, last_journal, refuse_while_open, standing
+from genpool.migration.verifying import Report, Verifier, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,9 +106,7 @@ class Migrations:
             file_lock(self._layout, f"rehearsal-{migration_id}", f"a rehearsal of {migration_id}", 0),
             linked_copy(self._layout, plan, self._tell) as copy,
         ):
-            there = Migrations(
-                copy, tell=self._tell, watch=self._watch, schemes=self._schemes, batch=self._batch
-            )
+            there = Migrations(copy, tell=self._tell, watch=self._watch, schemes=self._schemes, batch=self._batch)
             there.apply(migration_id)
             report = there.verify(migration_id)
             there.roll_back(migration_id)
@@ -134,7 +131,9 @@ class Migrations:
             if stands.state in {kinds.APPLYING, kinds.ROLLING_BACK, kinds.APPLIED}:
                 raise busy(migration_id, stands.state)
             if stands.state == kinds.CLOSED:
-                raise PoolError(f"{migration_id} was applied and closed", hint="`genpool migrate plan` makes a new plan")
+                raise PoolError(
+                    f"{migration_id} was applied and closed", hint="`genpool migrate plan` makes a new plan"
+                )
             trash.refuse_while_open(self._layout)
             one = self._round(migration_id, new_round(self._layout, migration_id))
             refuse_strict(one)
@@ -160,7 +159,7 @@ class Migrations:
                 check_room(one)
                 carry_on(one, self._tell, self._watch)
             else:
-                roll_back(one, self._tell, self._watch)
+                roll_back(one, self.change_of(one.plan), self._tell, self._watch)
         return standing(self._layout, migration_id)
 
     def roll_back(self, migration_id: str) -> Standing:
@@ -176,7 +175,7 @@ class Migrations:
             if one is None or state not in {kinds.APPLYING, kinds.APPLIED, kinds.ROLLING_BACK}:
                 raise UsageError(f"{migration_id} is {state}: there is nothing to take back")
             trash.refuse_while_open(self._layout)
-            roll_back(one, self._tell, self._watch)
+            roll_back(one, self.change_of(one.plan), self._tell, self._watch)
         return standing(self._layout, migration_id)
 
     def verify(self, migration_id: str) -> Report:
@@ -199,7 +198,7 @@ class Migrations:
         return report
 
     def close(self, migration_id: str) -> Standing:
-        """Drop the originals of an applied or rolled back migration; mapping and reports stay.
+        """Drop the originals of an applied migration; mapping and reports stay.
 
         Raises:
             PoolBusy: Somebody uses the pool.
@@ -208,11 +207,11 @@ class Migrations:
         with self._alone(f"genpool migrate close {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
-            if one is None or state not in {kinds.APPLIED, kinds.ROLLED_BACK, kinds.CLOSED}:
+            if one is None or state not in {kinds.APPLIED, kinds.CLOSED}:
                 raise UsageError(f"{migration_id} is {state}: only an applied one can be closed")
             with storage_errors("cannot close the migration"):
                 if state != kinds.CLOSED:
-                    one.journal.add(kinds.CLOSED, was=state)
+                    one.journal.add(kinds.CLOSED)
                 for path in sorted(one.folder.iterdir()):
                     if path.name.startswith(("batch-", "since-")) or path.name == "aside":
                         remove_folder(path)
@@ -267,4 +266,3 @@ class Migrations:
             found.append(Identity(config.pipeline, config.salt, scheme))
         sets = {(one["stage"], one["field"]): one["value"] for one in plan.document["sets"]}
         return Change(found[0], found[1], sets)
-

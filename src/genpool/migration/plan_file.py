@@ -110,9 +110,13 @@ def _digests(planned: Planned) -> dict[str, str]:
 
 def _files_of(planned: Planned) -> dict[str, bytes]:
     files = {
-        MAPPING: _csv(_MAPPING_HEADER, ((r.old_id, r.new_id, r.stage, r.reason, r.replicate, r.place) for r in planned.rows)),
+        MAPPING: _csv(
+            _MAPPING_HEADER, ((r.old_id, r.new_id, r.stage, r.reason, r.replicate, r.place) for r in planned.rows)
+        ),
         DIGESTS: _csv(_DIGESTS_HEADER, _digests(planned).items()),
-        DEFECTS: _csv(_DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)),
+        DEFECTS: _csv(
+            _DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)
+        ),
     }
     return {**files, **{CONFIGS[name]: data for name, data in planned.configs.items()}}
 
@@ -137,7 +141,9 @@ def _document(planned: Planned, files: Mapping[str, bytes], *, strict: bool) -> 
         "stages": planned.classes,
         "cohorts": planned.cohorts,
         "changes": dict(Counter(row.reason for row in planned.rows)),
-        "defects": [{"kind": kind, "blocks": blocks, "count": count} for (kind, blocks), count in sorted(kinds.items())],
+        "defects": [
+            {"kind": kind, "blocks": blocks, "count": count} for (kind, blocks), count in sorted(kinds.items())
+        ],
         "listed": planned.inventory.listed,
         "books": list(planned.books),
         "files": {name: sha256(data) for name, data in files.items()},
@@ -167,7 +173,7 @@ def read_plan(layout: PoolLayout, migration_id: str) -> Plan:
         Row(old, new, stage, reason, int(replicate), place)
         for old, new, stage, reason, replicate, place in _rows(files[MAPPING])
     )
-    digests = {path: digest for path, digest in _rows(files[DIGESTS])}
+    digests: dict[str, str] = dict(_rows(files[DIGESTS]))
     configs = {name: files[file] for name, file in CONFIGS.items() if file in files}
     return Plan(migration_id, document, rows, digests, configs)
 

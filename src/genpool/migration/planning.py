@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from genpool.durable import reading
 from genpool.layout import PARSED
@@ -14,7 +14,7 @@ from genpool.migration import books
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
 from genpool.migration.inventory import AttemptTask, Inventory, Reader
-from genpool.migration.mapping import Change, Mapper, Task, reason_of
+from genpool.migration.mapping import Mapper, Task, reason_of
 from genpool.migration.reading import Node, read_plain
 from genpool.migration.renames import ATTEMPTS, GENS, MEMBER, Renames, Row, aliases_of, renames_of
 from genpool.signatures import field_problem
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from genpool.layout import PoolLayout
+    from genpool.migration.identity import Change
     from genpool.signatures import FieldValue
+
 
 @dataclass(slots=True)
 class Planned:
@@ -147,7 +149,9 @@ class Planner:
     def _new_id(self, stage_name: str, values: Mapping[str, str], replicate: int, place: str) -> str | None:
         """Return the new id of a task that is no generation, or None where what it refers to is not known."""
         stage = self._change.now.pipeline[stage_name]
-        fields: dict[str, FieldValue] = dict(self._change.values(stage, tuple(values[one] for one in stage.fields[:-1])))
+        fields: dict[str, FieldValue] = dict(
+            self._change.values(stage, tuple(values[one] for one in stage.fields[:-1]))
+        )
         for name, value in list(fields.items()):
             if name.endswith(REFERENCE_SUFFIX):
                 if name != PARENT_FIELD:
@@ -177,7 +181,9 @@ class Planner:
             new_id, slot = node.new_id, node.slot or slot
         elif one.values is not None and one.replicate is not None:
             stage = self._change.now.pipeline[one.stage]
-            new_id = self._new_id(one.stage, dict(zip(stage.fields, one.values, strict=False)), one.replicate, one.place)
+            new_id = self._new_id(
+                one.stage, dict(zip(stage.fields, one.values, strict=False)), one.replicate, one.place
+            )
         elif row := self._member_rows.get((one.stage, one.task)):
             new_id, slot = row.new_id, row.replicate
         if new_id is None or one.broken or not slot:
@@ -234,7 +240,9 @@ class Planner:
         for number, row in books.membership_rows(data):
             if first and (more := set(row) - self._known_columns):
                 named = ", ".join(sorted(map(str, more)))
-                self._defects.append(Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}"))
+                self._defects.append(
+                    Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}")
+                )
             first = False
             yield number, row
 

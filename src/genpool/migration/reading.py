@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -117,10 +118,8 @@ def read_directory(root: str, place: str, stage: Stage, name: str, identity: Ide
         said = f"there is no {PARSED}: it is not a whole generation"
         found.defects.append(Defect(kinds.METADATA_ONLY, path, said))
         return found
-    try:
+    with suppress(_Refused):
         found.node = _node(data, place, stage, name, identity, found)
-    except _Refused:
-        pass
     return found
 
 

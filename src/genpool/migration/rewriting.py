@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
@@ -18,8 +18,9 @@ from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from genpool.migration.mapping import Change
+    from genpool.migration.identity import Change
     from genpool.migration.renames import Renames, Row
+    from genpool.signatures import FieldValue
 
 
 class Rewriter:
@@ -92,7 +93,8 @@ class Rewriter:
             gen_id=row.new_id,
             stage=row.stage,
         )
-        made = self._change.target.make(target, tuple(fields[name] for name in target.fields))  # type: ignore[arg-type]
+        values = tuple(cast("FieldValue", fields[name]) for name in target.fields)
+        made = self._change.target.make(target, values)
         if made != row.new_id:
             raise not_as_planned(path)
         return sealed(value)

@@ -18,21 +18,28 @@ from genpool.migration import journal as kinds
 from genpool.migration.applying import finish
 from genpool.migration.reading import read_plain
 from genpool.migration.rounds import FOLDERS
-from genpool.migration.since import carry_over
+from genpool.migration.since import carry_over, refuse_changed_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from genpool.migration.identity import Change
     from genpool.migration.journal import Entry
     from genpool.migration.rounds import Round
 
 
-def roll_back(one: Round, tell: Callable[[str, int, int], None], watch: Callable[[dict[str, object]], None]) -> None:
+def roll_back(
+    one: Round,
+    change: Change,
+    tell: Callable[[str, int, int], None],
+    watch: Callable[[dict[str, object]], None],
+) -> None:
     """Take a round back, or go on with that.
 
     Args:
         one: The round.
+        change: What it changed.
         tell: Told how far it is.
         watch: Given a JSON object a batch.
 
@@ -40,19 +47,22 @@ def roll_back(one: Round, tell: Callable[[str, int, int], None], watch: Callable
         CorruptFile: What is needed for it was damaged.
         StorageFailed: Something is where a directory was, or the file system refused.
     """
+    refuse_changed_config(one)
     if not one.journal.has(kinds.ROLLBACK):
         with storage_errors("cannot begin the rollback"):
             one.journal.add(kinds.ROLLBACK, applied=one.journal.has(kinds.APPLIED))
     with storage_errors("cannot roll back"):
         if one.journal.find(kinds.ROLLBACK)[0]["applied"]:
-            carry_over(one, tell)
+            carry_over(one, change, tell)
         _undo_batches(one, tell, watch)
         _restore_times(one)
         finish(one)
         one.journal.add(kinds.ROLLED_BACK)
 
 
-def _undo_batches(one: Round, tell: Callable[[str, int, int], None], watch: Callable[[dict[str, object]], None]) -> None:
+def _undo_batches(
+    one: Round, tell: Callable[[str, int, int], None], watch: Callable[[dict[str, object]], None]
+) -> None:
     """Undo every batch that was begun, the last first."""
     begun = [entry for entry in one.journal.find(kinds.INTENT) if isinstance(entry["batch"], int)]
     undone = {int(entry["batch"]) for entry in one.journal.find(kinds.UNDONE)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.layout import PoolLayout
-    from genpool.migration.mapping import Change
+    from genpool.migration.identity import Change
     from genpool.migration.plan_file import Plan
     from genpool.migration.renames import Row
 
@@ -93,6 +93,13 @@ class Round:
     def batch(self, folder: str) -> Batch:
         """Return a batch by the name of its folder."""
         return Batch(self.root, self.folder / folder)
+
+    def free_name(self, what: str) -> str:
+        """Return a name for a batch's folder that nothing has: one that a crash left may hold originals."""
+        tries = 0
+        while is_there(self.folder / f"{what}.{tries}"):
+            tries += 1
+        return f"{what}.{tries}"
 
     def batches(self) -> list[Steps]:
         """Return all batches, in order."""

@@ -12,8 +12,7 @@ from genpool.durable import storage_errors
 from genpool.errors import NotFound, UsageError, nearest
 from genpool.gen_ids import check_salt
 from genpool.layout import PoolLayout
-from genpool.migration.identity import Identity
-from genpool.migration.mapping import Change
+from genpool.migration.identity import Change, Identity
 from genpool.migration.plan_file import AFTER, BEFORE
 from genpool.signatures import field_problem
 from genpool.stages import axis_field
@@ -57,7 +56,9 @@ def change_to(
     after = _with_salt(before, salt) if salt is not None else _file(str(config))
     target = _read(after)
     if salt is not None and target != _resalted(now, salt):
-        raise UsageError("pool.yaml cannot be given a salt by itself", hint="write a new one, and give it with --config")
+        raise UsageError(
+            "pool.yaml cannot be given a salt by itself", hint="write a new one, and give it with --config"
+        )
     return Change(identity, Identity(target.pipeline, target.salt), _added(now, target, sets or {})), {
         BEFORE: before,
         AFTER: after,
@@ -116,7 +117,9 @@ def _added(now: PoolConfig, target: PoolConfig, sets: Mapping[tuple[str, str], s
             )
         added |= {(stage.name, name) for name in become.axes if name not in stage.axes}
     for task in given.keys() - added:
-        raise UsageError(f"stage {task[0]!r} gets no axis {task[1]!r}", hint=nearest(task[1], [one for _, one in added]))
+        raise UsageError(
+            f"stage {task[0]!r} gets no axis {task[1]!r}", hint=nearest(task[1], [one for _, one in added])
+        )
     for task in sorted(added - given.keys()):
         said = f"stage {task[0]!r} gets the axis {task[1]!r}: which value have its generations?"
         raise UsageError(said, hint=f"--set {task[0]}.{now.pipeline[task[0]].axis_name(task[1])}=VALUE")
