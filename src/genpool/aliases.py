@@ -32,19 +32,15 @@ class Aliases:
     def __bool__(self) -> bool:
         return bool(self._became)
 
-    def of(self, stage: str, gen_id: str) -> str:
-        """Return what an id became, whatever bears it now; the id itself where it became nothing."""
-        seen = {gen_id}
-        while (new := self._became.get((stage, gen_id))) is not None and new not in seen:
-            seen.add(new)
+    def resolve(self, stage: str, gen_id: str) -> str:
+        """Return the id that a task has now: the id itself where a generation bears it, or where it became nothing."""
+        seen = set()
+        while gen_id not in seen and (new := self._became.get((stage, gen_id))) is not None:
+            if is_there(self._layout.generation(stage, gen_id)):
+                break
+            seen.add(gen_id)
             gen_id = new
         return gen_id
-
-    def resolve(self, stage: str, gen_id: str) -> str:
-        """Return the id that a task has now: the id itself where a generation bears it."""
-        if (stage, gen_id) not in self._became or is_there(self._layout.generation(stage, gen_id)):
-            return gen_id
-        return self.of(stage, gen_id)
 
     def find(self, typed: str, *, prefix: bool = False) -> Iterator[tuple[str, str]]:
         """Yield stage and present id of what had an id, or where asked one that begins so."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.canonical import sha256
-from genpool.durable import is_there, make_directory, remove_folder, replace_file, storage_errors
+from genpool.durable import is_there, make_directory, replace_file, storage_errors
 from genpool.errors import CorruptFile, PoolBusy, PoolError, StorageFailed, StorageFull
 from genpool.migration import journal as kinds
 from genpool.migration.batches import not_as_planned
@@ -211,10 +211,22 @@ def _do(one: Round, number: int, name: str, digest: str) -> None:
 
 
 def _forget(one: Round, number: int, name: str) -> None:
-    """Remove what earlier tries to prepare a batch left: everything in it stands in its place, as was just seen."""
+    """Let go of what earlier tries to prepare a batch left."""
     for path in sorted(one.folder.glob(f"batch-{number}.*")):
         if path.name != name:
-            remove_folder(path)
+            let_go(path)
+
+
+def let_go(folder: Path) -> None:
+    """Remove a batch that the journal does not name: it was never done.
+
+    Only second names are removed. Were a file's only name here, the journal would have lost a line.
+    """
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith("o") or path.stat(follow_symlinks=False).st_nlink > 1:
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def finish(one: Round) -> None:

@@ -87,7 +87,14 @@ class Migrations:
         return Change(identity, identity)
 
     def write(self, planned: Planned, *, strict: bool = False) -> Plan:
-        """Write a plan under migrations/."""
+        """Write a plan under migrations/.
+
+        Raises:
+            UsageError: There is nothing to do.
+            StorageFailed: The pool cannot be written.
+        """
+        if planned.is_empty:
+            raise UsageError("there is nothing to migrate: every id that can be recomputed is right")
         return write_plan(self._layout, planned, strict=strict)
 
     def rehearse(self, migration_id: str) -> Report:

@@ -158,7 +158,10 @@ def _kind_of(error: OSError) -> str:
 
 def _without_metadata(folder: str, path: str) -> Defect:
     """Return what a directory without metadata.json is."""
-    status = os.lstat(folder)
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        return Defect(kinds.EMPTY, path, "is not there")
     if stat.S_ISLNK(status.st_mode):
         return Defect(kinds.LINK, path, f"is a link to {os.readlink(folder)!r}; links are not followed")  # noqa: PTH115
     if not stat.S_ISDIR(status.st_mode):

@@ -15,7 +15,7 @@ from genpool.canonical import sha256
 from genpool.durable import flush_directory, storage_errors
 from genpool.errors import CorruptFile
 from genpool.migration import journal as kinds
-from genpool.migration.applying import finish
+from genpool.migration.applying import finish, let_go
 from genpool.migration.reading import read_plain
 from genpool.migration.rounds import FOLDERS
 from genpool.migration.since import carry_over, refuse_changed_config
@@ -55,6 +55,10 @@ def roll_back(
         if one.journal.find(kinds.ROLLBACK)[0]["applied"]:
             carry_over(one, change, tell)
         _undo_batches(one, tell, watch)
+        named = {str(entry["folder"]) for entry in one.journal.find(kinds.INTENT)}
+        for path in sorted(one.folder.glob("*.*")):
+            if path.is_dir() and path.name not in named:
+                let_go(path)
         _restore_times(one)
         finish(one)
         one.journal.add(kinds.ROLLED_BACK)
