@@ -27,7 +27,9 @@ _ID = click.argument("migration_id", required=False)
 
 @click.group("migrate")
 def command() -> None:
-    """Give generations with ids of another making the ids of today, with all that descends from them.
+    """Give generations with ids of another making the ids of today.
+
+    All that descends from them follows.
 
     Plan, read the plan, rehearse, apply, verify, close; until it is closed a migration can be rolled back to the byte.
     Where MIGRATION_ID is left out, the only migration that the command can be about is meant.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +30,7 @@ def whole_tree(root: Path) -> dict[str, tuple[object, ...]]:
         status = path.lstat()
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else ""
         links = 0 if path.is_dir() else status.st_nlink
-        target = os.readlink(path) if path.is_symlink() else ""
+        target = str(path.readlink()) if path.is_symlink() else ""
         found[name] = (status.st_mode, status.st_mtime_ns, links, content, target)
     return found
 

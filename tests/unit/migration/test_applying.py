@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ from tests.unit.migration.conftest import applied, migrations, old_pool, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DRAFT = ("row-0", "plain", "writer")
 
