@@ -33,7 +33,7 @@ from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
 from genpool.membership import adopt, cohort_ids, record_slots
-from genpool.migration.standing import refuse_while_half_done
+from genpool.migration.waiting import refuse_while_half_done
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict

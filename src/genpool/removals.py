@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from genpool.locks import pool_lock
-from genpool.migration.standing import refuse_while_open
+from genpool.migration.waiting import refuse_while_open
 from genpool.present import Present, as_configured
 from genpool.removal import PURGE, REGENERATE, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.trash import finish_interrupted, throw_away, undo

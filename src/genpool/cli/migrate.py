@@ -211,7 +211,7 @@ def _opened(root: str | None, *, quiet: bool) -> Iterator[tuple[Migrations, Pool
     from genpool.cli.output import print_json_line
     from genpool.config import find_root
     from genpool.layout import PoolLayout
-    from genpool.migration import Migrations
+    from genpool.migration.migrations import Migrations
 
     layout = PoolLayout(find_root(root))
     watch = print_json_line if quiet else lambda _: None

@@ -10,7 +10,7 @@ import orjson
 
 from genpool.canonical import sha256
 from genpool.durable import is_there, make_directory, replace_file, storage_errors
-from genpool.errors import CorruptFile, PoolBusy, PoolError, StorageFailed, StorageFull
+from genpool.errors import CorruptFile, PoolError, StorageFailed, StorageFull
 from genpool.migration import journal as kinds
 from genpool.migration.batches import not_as_planned
 from genpool.migration.reading import read_plain
@@ -248,20 +248,3 @@ def refuse_strict(one: Round) -> None:
             f"{one.plan.migration_id} was planned with --strict, and {blocking:,} directories cannot be migrated",
             hint=f"`genpool migrate status {one.plan.migration_id}` lists them; mend them, or plan without --strict",
         )
-
-
-def busy(migration_id: str, state: str) -> PoolBusy:
-    """Return the refusal for what needs a migration to be whole."""
-    half = {
-        kinds.APPLYING: "is being applied: a part of the pool has new ids, a part has not",
-        kinds.ROLLING_BACK: "is being rolled back: a part of the pool has its old ids again, a part has not",
-        kinds.APPLIED: "was applied and is not closed yet: it can still be rolled back",
-    }
-    hints = {
-        kinds.APPLYING: f"`genpool migrate resume {migration_id}` goes on; "
-        f"`genpool migrate rollback {migration_id}` takes it back",
-        kinds.ROLLING_BACK: f"`genpool migrate resume {migration_id}` goes on",
-        kinds.APPLIED: f"`genpool migrate close {migration_id}` keeps it; "
-        f"`genpool migrate rollback {migration_id}` takes it back",
-    }
-    return PoolBusy(f"{migration_id} {half[state]}", hint=hints[state])

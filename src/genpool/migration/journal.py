@@ -6,18 +6,21 @@ line that a crash tore counts as not written.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from genpool.canonical import sha256
-from genpool.durable import append_lines, reading
+from genpool.durable import append_lines, is_there, reading
 from genpool.errors import CorruptFile
 from genpool.ledger import utc_now
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from genpool.layout import PoolLayout
 
 FORMAT: Final = "genpool.migration-journal/1"
 
@@ -30,6 +33,10 @@ UNDONE: Final = "undone"
 ROLLED_BACK: Final = "rolled-back"
 VERIFIED: Final = "verified"
 CLOSED: Final = "closed"
+
+JOURNAL: Final = "journal.jsonl"
+ROUND: Final = "round-"
+"""What the folder of one carrying out is named, with its number behind."""
 
 _BY_HAND: Final = "the journal was damaged; restore it from a copy: nothing is done by a journal that cannot be trusted"
 
@@ -125,3 +132,25 @@ _STATES: Final = (
     (APPLIED, APPLIED),
     (BEGIN, APPLYING),
 )
+
+
+# --- the rounds of a migration ----------------------------------------------------------------------
+
+
+def round_folders(layout: PoolLayout, migration_id: str) -> list[Path]:
+    """Return the folders of a migration's rounds, the first one first."""
+    folder = layout.migration(migration_id)
+    names = [one for one in os.listdir(folder) if one.startswith(ROUND) and one[len(ROUND) :].isdecimal()]  # noqa: PTH208
+    return [folder / one for one in sorted(names, key=lambda one: int(one[len(ROUND) :]))]
+
+
+def last_journal(layout: PoolLayout, migration_id: str) -> tuple[int, Path | None, Journal | None]:
+    """Return number, folder and journal of a migration's last round; 0 and None where it never was carried out.
+
+    Raises:
+        CorruptFile: The journal is damaged.
+    """
+    folders = [one for one in round_folders(layout, migration_id) if is_there(one / JOURNAL)]
+    if not folders:
+        return 0, None, None
+    return len(folders), folders[-1], Journal(folders[-1] / JOURNAL)

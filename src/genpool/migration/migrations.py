@@ -13,15 +13,17 @@ from genpool.gen_ids import GENPOOL_1
 from genpool.layout import PoolLayout
 from genpool.locks import file_lock, pool_lock
 from genpool.migration import journal as kinds
-from genpool.migration.applying import begin, busy, carry_on, check_fits, check_room, refuse_strict
+from genpool.migration.applying import begin, carry_on, check_fits, check_room, refuse_strict
 from genpool.migration.identity import Change, Identity
+from genpool.migration.journal import last_journal
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
 from genpool.migration.rehearsing import linked_copy
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
-from genpool.migration.standing import Standing, all_standing, last_journal, refuse_while_open, standing
+from genpool.migration.standing import Standing, all_standing, standing
 from genpool.migration.verifying import Report, Verifier, write_report
+from genpool.migration.waiting import busy, refuse_while_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -14,7 +14,7 @@ from genpool.canonical import sha256
 from genpool.durable import is_there
 from genpool.migration.batches import Batch, Rewrite, Step, not_as_planned
 from genpool.migration.books import BookProblem
-from genpool.migration.journal import Journal
+from genpool.migration.journal import JOURNAL, ROUND, Journal, round_folders
 from genpool.migration.planning import BookWriter
 from genpool.migration.renames import MEMBER, renames_of
 from genpool.migration.rewriting import Rewriter
@@ -30,26 +30,16 @@ if TYPE_CHECKING:
 
 BATCH: Final = 2000
 """Steps that share their flushes."""
-JOURNAL: Final = "journal.jsonl"
 FOLDERS: Final = "folders.jsonl"
-
-_ROUND: Final = "round-"
-
-
-def round_folders(layout: PoolLayout, migration_id: str) -> list[Path]:
-    """Return the folders of a migration's rounds, the first one first."""
-    folder = layout.migration(migration_id)
-    names = [one for one in os.listdir(folder) if one.startswith(_ROUND) and one[len(_ROUND) :].isdecimal()]  # noqa: PTH208
-    return [folder / one for one in sorted(names, key=lambda one: int(one[len(_ROUND) :]))]
 
 
 def new_round(layout: PoolLayout, migration_id: str) -> Path:
     """Return the folder of a round that is yet to begin."""
     before = round_folders(layout, migration_id)
-    number = int(before[-1].name[len(_ROUND) :]) + 1 if before else 1
+    number = int(before[-1].name[len(ROUND) :]) + 1 if before else 1
     if before and not is_there(before[-1] / JOURNAL):
         return before[-1]  # it never began
-    return layout.migration(migration_id) / f"{_ROUND}{number}"
+    return layout.migration(migration_id) / f"{ROUND}{number}"
 
 
 @dataclass(frozen=True, slots=True)

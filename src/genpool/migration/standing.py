@@ -1,4 +1,4 @@
-"""How a pool's migrations stand, and what must wait for them. Reads only plans and journals."""
+"""How a pool's migrations stand. Reads only plans and journals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from genpool.durable import is_there
 from genpool.migration import journal as kinds
-from genpool.migration.applying import busy
-from genpool.migration.journal import Journal
+from genpool.migration.journal import last_journal
 from genpool.migration.plan_file import migration_ids, read_document
-from genpool.migration.rounds import JOURNAL, round_folders
+from genpool.migration.waiting import HALF_DONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from genpool.layout import PoolLayout
-
-HALF_DONE = frozenset({kinds.APPLYING, kinds.ROLLING_BACK})
-"""States in which a part of the pool has new ids and a part has not."""
-OPEN = frozenset({*HALF_DONE, kinds.APPLIED})
-"""States in which the originals are kept, so that a rollback is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +47,6 @@ class Standing:
         return took.total_seconds() / self.done * (self.batches - self.done)
 
 
-def last_journal(layout: PoolLayout, migration_id: str) -> tuple[int, Path | None, Journal | None]:
-    """Return number, folder and journal of a migration's last round; 0 and None where it never was carried out.
-
-    Raises:
-        CorruptFile: The journal is damaged.
-    """
-    folders = [one for one in round_folders(layout, migration_id) if is_there(one / JOURNAL)]
-    if not folders:
-        return 0, None, None
-    return len(folders), folders[-1], Journal(folders[-1] / JOURNAL)
-
-
 def standing(layout: PoolLayout, migration_id: str) -> Standing:
     """Return how a migration stands.
 
@@ -92,36 +72,3 @@ def standing(layout: PoolLayout, migration_id: str) -> Standing:
 def all_standing(layout: PoolLayout) -> list[Standing]:
     """Return how every migration of a pool stands, by id."""
     return [standing(layout, one) for one in migration_ids(layout)]
-
-
-def refuse_while_half_done(layout: PoolLayout) -> None:
-    """Refuse to go on where a migration was interrupted: half of it is no ground to plan on.
-
-    Raises:
-        PoolBusy: One was, or is being carried out.
-        CorruptFile: A journal is damaged, so that nobody knows.
-    """
-    _refuse(layout, HALF_DONE)
-
-
-def refuse_while_open(layout: PoolLayout, but: str | None = None) -> None:
-    """Refuse what would stand in the way of a rollback.
-
-    Args:
-        layout: The pool's paths.
-        but: A migration that does not count.
-
-    Raises:
-        PoolBusy: A migration was interrupted, or was applied and is not closed.
-        CorruptFile: A journal is damaged, so that nobody knows.
-    """
-    _refuse(layout, OPEN, but)
-
-
-def _refuse(layout: PoolLayout, states: frozenset[str], but: str | None = None) -> None:
-    for migration_id in migration_ids(layout):
-        if migration_id == but:
-            continue
-        _, _, journal = last_journal(layout, migration_id)
-        if journal is not None and journal.state in states:
-            raise busy(migration_id, journal.state)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.layout import PoolLayout
-from genpool.migration import Migrations
+from genpool.migration.migrations import Migrations
 from genpool.pool import Pool
 from tests.legacy_pools import write_legacy, write_right
 from tests.small_pools import make_pool, models, whole_cohort

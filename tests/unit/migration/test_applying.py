@@ -13,8 +13,8 @@ from genpool.errors import CorruptFile, GenpoolError, PoolBusy, PoolError, Stora
 from genpool.gen_ids import Scheme
 from genpool.layout import PoolLayout
 from genpool.locks import pool_lock
-from genpool.migration import Migrations
 from genpool.migration.identity import Change, Identity
+from genpool.migration.migrations import Migrations
 from genpool.migration.targets import change_to
 from genpool.pool import Pool
 from tests.legacy_pools import right_id, write_legacy, write_right
