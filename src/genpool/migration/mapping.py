@@ -88,6 +88,12 @@ class Mapper:
         self._recorded = recorded
         self._left = left
         self._texts = texts
+        self._plain = {
+            stage.name: change.target.pipeline[stage.name]
+            for stage in change.now.pipeline
+            if change.target.pipeline[stage.name].fields == stage.fields
+            and not any(name.endswith(REFERENCE_SUFFIX) for name in stage.axes)
+        }
         self.defects: list[Defect] = []
 
     def map(self) -> None:
@@ -125,6 +131,12 @@ class Mapper:
                     if place == GENS or not node.sealed:
                         families[node.stage, node.values].append(node)
         for (stage_name, _), members in families.items():
+            if len(members) == 1 and members[0].place == GENS:
+                only = members[0]
+                if not only.sealed:
+                    kept = only.stated if only.made_by == RIGHT else None
+                    only.slot = kept or self._recorded.get(stage_name, {}).get(only.gen_id) or only.stated or 1
+                continue
             if all(node.sealed for node in members):
                 continue
             self._note_same(members)
@@ -171,6 +183,8 @@ class Mapper:
     def _settle(self, node: Node) -> bool:
         """Give a generation its new id; return False where what it refers to must be settled first."""
         stage = self._change.now.pipeline[node.stage]
+        if node.stage in self._plain:
+            return self._settle_plainly(node, stage)
         fields: dict[str, FieldValue] = dict(self._change.values(stage, node.values))
         for name, value in list(fields.items()):
             if not name.endswith(REFERENCE_SUFFIX):
@@ -189,6 +203,26 @@ class Mapper:
         assert node.slot is not None
         target = self._change.target.pipeline[node.stage]
         node.new_id = self._change.target.make(target, (*fields.values(), node.slot))
+        return True
+
+    def _settle_plainly(self, node: Node, stage: Stage) -> bool:
+        """Do the same in a stage whose fields stay and whose only reference is its parent: nearly every stage."""
+        source = node.values[0]
+        if stage.parent is not None:
+            parent = self._nodes.get(node.place, stage.parent, source)
+            if parent is None or parent.blocked:
+                parent = self._referred(node, stage, PARENT_FIELD, source)
+            if parent is None:
+                return True
+            if parent.blocked:
+                said = f"its {PARENT_FIELD} {source} ({parent.path}) stays as it is"
+                self._block(node, kinds.PARENT_BLOCKED, said)
+                return True
+            if parent.new_id is None:
+                return False
+            node.moved_parent = parent.new_id != source
+            source = parent.new_id
+        node.new_id = self._change.target.make(self._plain[stage.name], (source, *node.values[1:], node.slot or 0))
         return True
 
     def _referred(self, node: Node, stage: Stage, name: str, gen_id: str) -> Node | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections import Counter
@@ -90,6 +91,15 @@ class Planner:
             CorruptFile: legacy.csv is damaged: nobody knows which slots are recorded.
             StorageFailed: The file system refused.
         """
+        collects = gc.isenabled()
+        gc.disable()  # a hundred thousand values that stay: looking through them again and again frees nothing
+        try:
+            return self._planned()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _planned(self) -> Planned:
         found = Reader(self._root, self._change.now, self._tell).read()
         self._found = found
         self._tell("computing ids", 0, 1)

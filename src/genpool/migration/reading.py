@@ -10,6 +10,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -255,14 +256,15 @@ def _legacy_node(
         if key in value and value[key] != right:
             said = f"{key} is {value[key]!r}, but it stands under {place}/{stage.name}/{name}"
             raise _refused(found.defects, kinds.DISAGREEING, where, said)
-    values = tuple(_field(value, one, stage, where, found.defects) for one in stage.fields[:-1])
+    values = tuple([_field(value, one, older, where, found.defects) for one, older in _fields_of(stage)])
     if not can_be_sealed(value):
         said = "holds a number that canonical JSON cannot write (beyond 2^53)"
         raise _refused(found.defects, kinds.INVALID_VALUE, where, said)
     replicate = stated_replicate(value.get(REPLICATE_FIELD))
     _note_oddities(value, stage, name, where, replicate, found.defects)
     made_by = OPAQUE
-    if replicate is not None and identity.make(stage, (*values, replicate)) == name:
+    could_be_right = replicate is not None and len(name) == len(stage.prefix) + 1 + identity.scheme.digits
+    if could_be_right and identity.make(stage, (*values, replicate or 0)) == name:
         made_by = RIGHT
     elif is_daydreaming_0(name, stage.prefix, [*values, str(value.get(REPLICATE_FIELD, 1))]):
         made_by = DAYDREAMING_0
@@ -276,10 +278,16 @@ def older_names(one: str, stage: Stage) -> tuple[str, ...]:
     return (f"{stage.name}_template",) if one == TEMPLATE_FIELD else ()
 
 
-def _field(value: Mapping[str, Json], one: str, stage: Stage, where: str, found: list[Defect]) -> str:
+@lru_cache(maxsize=256)
+def _fields_of(stage: Stage) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the fields of a stage's signature but for the replicate, each with its older names."""
+    return tuple((one, older_names(one, stage)) for one in stage.fields[:-1])
+
+
+def _field(value: Mapping[str, Json], one: str, olders: tuple[str, ...], where: str, found: list[Defect]) -> str:
     """Return a field of a signature, under its own or an older name."""
     stated = value.get(one)
-    for older in older_names(one, stage):
+    for older in olders:
         if older not in value:
             continue
         if one not in value:

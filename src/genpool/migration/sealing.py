@@ -6,6 +6,7 @@ of reading it, so that the encoder in C is used wherever it writes the same: the
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -26,22 +27,39 @@ def sealed(value: dict[str, Json]) -> bytes:
     Raises:
         ValueError: A value in it has no canonical form.
     """
-    if _is_plain(value):
-        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        if b"\\u" not in data and b"\\b" not in data and b"\\f" not in data:
-            return orjson.dumps({**value, "self": sha256(data)}, option=_WRITTEN)
+    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    if data.isascii() and not _NOT_PLAIN.search(data):
+        return orjson.dumps({**value, "self": sha256(data)}, option=_WRITTEN)
+    if _is_plain(value) and not _ESCAPED.search(data):
+        return orjson.dumps({**value, "self": sha256(data)}, option=_WRITTEN)
     return encode_sealed(value)
 
 
-def can_be_sealed(value: dict[str, Json]) -> bool:
-    """Return whether a record has a canonical form: integers beyond 2^53 have none."""
-    if _is_plain(value):
-        return True
+_ESCAPED: Final = re.compile(rb"\\[ubf]")
+_NOT_PLAIN: Final = re.compile(rb"\\[ubf]|[0-9][.eE]|[0-9]{16}")
+"""An escape, a number that is no short integer, or a text that looks like one: then every value is looked at."""
+
+
+def can_be_sealed(value: Json) -> bool:
+    """Return whether a value read from JSON has a canonical form: integers beyond 2^53 have none."""
     try:
-        canonical_json(value)
-    except (ValueError, TypeError, RecursionError):
+        return _is_short(value)
+    except RecursionError:
         return False
-    return True
+
+
+def _is_short(value: Json) -> bool:
+    kind = type(value)
+    if kind is int:
+        return -_SAFE < value < _SAFE  # type: ignore[operator]  # an int
+    if kind is dict:
+        value = list(value.values())  # type: ignore[union-attr]  # a dict
+    elif kind is not list:
+        return True
+    return all(_is_short(one) for one in value if type(one) in _DEEPER)  # type: ignore[union-attr]  # a list
+
+
+_DEEPER: Final = frozenset({int, dict, list})
 
 
 def has_its_digest(value: dict[str, Json]) -> bool:
