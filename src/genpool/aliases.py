@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genpool.durable import is_there, reading
+from genpool.signatures import Signature
 from genpool.slots import alias_of
+from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from genpool.layout import PoolLayout
+    from genpool.stages import Stage
 
 
 class Aliases:
@@ -49,6 +52,45 @@ class Aliases:
                 new = self.resolve(stage, old)
                 if new != old:
                     yield stage, new
+
+    def only(self, typed: str) -> tuple[str, str] | None:
+        """Return stage and present id of the only task that had an id, or whose old id begins so; None for no such."""
+        for prefix in (False, True):
+            found = set(self.find(typed, prefix=prefix))
+            if found:
+                return found.pop() if len(found) == 1 else None
+        return None
+
+    def signature(self, signature: Signature) -> Signature:
+        """Return a signature whose references are by present ids."""
+        stage = signature.stage
+        values = [
+            self._reference(stage, name, str(value)) if name.endswith(REFERENCE_SUFFIX) else value
+            for name, value in zip(stage.fields, signature.values, strict=True)
+        ]
+        return Signature(stage, tuple(values))
+
+    def _reference(self, stage: Stage, name: str, gen_id: str) -> str:
+        if name == PARENT_FIELD:
+            return self.resolve(str(stage.parent), gen_id)
+        found = {new for _, new in self.find(gen_id)}
+        return found.pop() if len(found) == 1 else gen_id
+
+    def conditions(self, where: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+        """Return conditions (field to levels) in which levels that were ids are present ids."""
+        return {
+            typed: [new for level in levels for new in (self._levels(level) if _refers(typed) else [level])]
+            for typed, levels in where.items()
+        }
+
+    def _levels(self, level: str) -> list[str]:
+        return sorted({new for _, new in self.find(level)}) or [level]
+
+
+def _refers(typed: str) -> bool:
+    """Return whether a field as a person writes it is a reference to a generation."""
+    name = typed.rpartition(".")[2]
+    return name == "parent" or name.endswith(REFERENCE_SUFFIX)
 
 
 def read_aliases(layout: PoolLayout) -> Aliases:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from genpool.aliases import read_aliases
 from genpool.canonical import sha256
 from genpool.combos import combo_lines, read_combo_book
 from genpool.durable import append_lines, reading, refuse_link, replace_file, storage_errors
@@ -21,10 +22,12 @@ from genpool.ledger import utc_now
 from genpool.locks import cohort_lock, file_lock
 from genpool.signatures import reference_problem
 from genpool.slots import HEADER_LINE, read_slots, slot_lines
+from genpool.stages import PARENT_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from genpool.aliases import Aliases
     from genpool.canonical import Json
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
@@ -219,12 +222,24 @@ def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> l
     except UnicodeDecodeError as error:
         raise CorruptFile(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", hint=_ANEW) from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
+    aliases = read_aliases(layout)
     try:
         if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
             raise CorruptFile(f"{path}:1: the header needs the columns stage and gen_id", hint=_ANEW)
-        return [_member(row, pipeline, f"{path}:{reader.line_num}") for row in reader]
+        members = [_member(row, pipeline, f"{path}:{reader.line_num}") for row in reader]
     except csv.Error as error:
         raise CorruptFile(f"{path}:{reader.line_num + 1}: not readable as CSV: {error}", hint=_ANEW) from None
+    return [_by_present_ids(one, pipeline, aliases) for one in members] if aliases else members
+
+
+def _by_present_ids(one: Member, pipeline: Pipeline, aliases: Aliases) -> Member:
+    """Return a member as it is now: a membership may be older than a migration."""
+    gen_id = aliases.resolve(one.stage, one.gen_id)
+    parent, stage = one.fields.get(PARENT_FIELD), pipeline[one.stage]
+    source = aliases.resolve(str(stage.parent), parent) if parent and stage.parent else parent
+    if gen_id == one.gen_id and source == parent:
+        return one
+    return Member(one.stage, gen_id, {**one.fields, PARENT_FIELD: source} if source else one.fields)
 
 
 def _member(row: Mapping[str, str], pipeline: Pipeline, where: str) -> Member:

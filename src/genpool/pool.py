@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genpool.aliases import read_aliases
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.claims import claimed
@@ -219,10 +220,16 @@ class Pool:
         Raises:
             StorageFailed: drift.csv cannot be written.
         """
-        chosen = among(self.plan(cohort_id).drift, names)
+        chosen = among(self.plan(cohort_id).drift, self._present_names(names))
         if chosen:
             accept(self.layout, chosen)
         return chosen
+
+    def _present_names(self, names: Collection[tuple[str, str]] | None) -> Collection[tuple[str, str]] | None:
+        """Return kinds and names in which parents are by their present ids."""
+        if names is None:
+            return None
+        return [(kind, self._present_id(name) if kind == PARENT else name) for kind, name in names]
 
     # -- removing ----------------------------------------------------------------------------------
 
@@ -259,7 +266,7 @@ class Pool:
             names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
         """
         plan = self.plan(cohort_id)
-        chosen = among(plan.drift, names)
+        chosen = among(plan.drift, self._present_names(names))
         drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
         tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
         removal = self._removals.plan_regeneration(cohort_id, tasks)
@@ -413,7 +420,7 @@ class Pool:
                 f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
                 hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
             )
-        return plan if only is None else restrict(plan, Path(only), self.config.salt)
+        return plan if only is None else restrict(plan, Path(only), self.config.salt, read_aliases(self.layout))
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -447,6 +454,7 @@ class Pool:
         asked = None if stage is None else pipeline[stage]
         with closing(self.catalog()) as catalog:
             known = self.cohort_ids()
+            where = read_aliases(self.layout).conditions(where or {})
             return all_matching(pipeline, self.store, catalog, known, stage=asked, where=where, origins=origins)
 
     def _present(self, stage: Stage) -> Present:
@@ -467,8 +475,12 @@ class Pool:
             NotFound: The id is neither.
         """
         pipeline = self.config.pipeline
+        aliases = read_aliases(self.layout)
         with closing(self.catalog()) as catalog:
-            signature = signature_of(self.layout, pipeline, catalog, task) if isinstance(task, str) else task
+            if isinstance(task, str):
+                signature = signature_of(self.layout, pipeline, catalog, self._present_id(task))
+            else:
+                signature = aliases.signature(task)
             return explain(self.layout, pipeline, catalog, self.config.salt, signature)
 
     def children(self, record: Record) -> list[tuple[str, str]]:
@@ -478,12 +490,28 @@ class Pool:
             return [(stage.name, gen_id) for stage in below for gen_id in catalog.children(stage, record.gen_id)]
 
     def find_generation(self, gen_id: str) -> Record:
-        """Return the record of a generation by its id, or by the only id that starts so.
+        """Return the record of a generation by its id, by one that it had before a migration, or by how one begins.
 
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, gen_id)
+        return find_generation(self.config.pipeline, self.store, self._present_id(gen_id))
+
+    def _present_id(self, typed: str) -> str:
+        """Return the id that is meant: the typed one, or what it, or the only one that begins so, became.
+
+        What bears an id comes before what had it; a whole id comes before the beginning of another.
+        """
+        listed = [self.store.listed(stage) for stage in self.config.pipeline]
+        aliases = read_aliases(self.layout)
+        if not aliases or any(typed in names for names in listed):
+            return typed
+        whole = {new for _, new in aliases.find(typed)}
+        if len(whole) == 1:
+            return whole.pop()
+        begins = any(name.startswith(typed) for names in listed for name in names)
+        now = None if begins else aliases.only(typed)
+        return now[1] if now else typed
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.
@@ -491,4 +519,8 @@ class Pool:
         Raises:
             NotFound: Attempts at several tasks were kept whose ids start so.
         """
-        return find_attempts(self.config.pipeline, self.store, gen_id)
+        return find_attempts(self.config.pipeline, self.store, gen_id) or self._aliased_attempts(gen_id)
+
+    def _aliased_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
+        now = read_aliases(self.layout).only(gen_id)
+        return find_attempts(self.config.pipeline, self.store, now[1]) if now else None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from genpool.aliases import read_aliases
 from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
 from genpool.filters import Candidate, choose, read_conditions
 from genpool.gen_ids import gen_id as id_of
@@ -191,7 +192,7 @@ class CohortScope:
             CorruptGeneration: The record of a member that is asked for is damaged.
         """
         asked = None if stage is None else self._pipeline[stage]
-        conditions = read_conditions(self._pipeline, where or {}, asked)
+        conditions = read_conditions(self._pipeline, read_aliases(self._layout).conditions(where or {}), asked)
         members = [one for one in self._members if stage in {None, one.stage}]
         candidates = [Candidate(self._pipeline[one.stage], one.gen_id, self._origin(one)) for one in members]
         chosen = choose(
