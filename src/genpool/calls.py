@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from genpool.errors import CallFailed, GenpoolError
+from genpool.errors import BudgetReached, CallFailed, GenpoolError
 from genpool.grouping import to_the_end
 from genpool.llm.limits import SLACK, Clock, MonotonicClock, RateLimit
 from genpool.llm.retries import RetryPolicy
@@ -97,6 +97,7 @@ class Caller:
             Stopped: The run is being stopped.
             CallFailed: The last try failed, or one that is not to be repeated.
             ModelUnavailable: The model cannot be asked at all.
+            BudgetReached: The call could cost more than is left of the budget.
             StorageFailed: The intent could not be written.
         """
         gate = self._gate(errand.entry)
@@ -146,7 +147,7 @@ class Caller:
 
     async def _try(self, client: ModelClient, errand: Errand, gate: _Gate) -> Answer:
         admitted = self.clock.now()
-        intent = await self._intended(errand)
+        intent = await self._afforded(errand)
         try:
             await self._admitted(gate if self.clock.now() - admitted > _STALE else None)
         except (Stopped, asyncio.CancelledError):
@@ -156,6 +157,17 @@ class Caller:
         started = time.monotonic()
         completion = await self._sent(client.complete(errand.request), errand.entry, intent)
         return Answer(completion, intent, time.monotonic() - started)
+
+    async def _afforded(self, errand: Errand) -> Intent:
+        """Return the intent once the budget has room: what is in flight may cost less than was set against it."""
+        while True:
+            settled = self.ledger.settled
+            try:
+                return await self._intended(errand)
+            except BudgetReached as error:
+                if not error.pending:
+                    raise
+            await self._unless_stopped(self.ledger.settled_since(settled))
 
     async def _intended(self, errand: Errand) -> Intent:
         """Return the intent, on disk. Who is cancelled meanwhile settles it: nothing was sent."""

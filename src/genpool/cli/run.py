@@ -44,7 +44,11 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
     first Ctrl-C lets running calls finish, the second gives them up.
 
-    Exit codes: 0 every task has its generation, 1 error, 3 some have not, 130 interrupted.
+    Where pool.yaml has a `budget`, a call that could cost more than is left of it is not made, and the calls of its
+    model end there.
+
+    Exit codes: 0 every task has its generation, 1 error, or something stopped the run (a full disk, the budget), 3 some
+    have not, 130 interrupted.
     """
     from genpool.cli.live import watched
     from genpool.cli.output import print_json
@@ -93,13 +97,11 @@ def _interrupt(runner: Runner) -> None:
 
 
 def _exit_code(report: RunReport) -> int:
-    if report.complete:
+    if report.complete and report.stopped_by is None:
         return 0
     if report.interrupted:
         return INTERRUPTED
-    if report.stopped_by is not None:
-        return report.stopped_by.exit_code
-    return 0 if report.complete else INCOMPLETE
+    return INCOMPLETE if report.stopped_by is None else report.stopped_by.exit_code
 
 
 def tell_cause(report: RunReport) -> None:
