@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,6 +112,7 @@ def test_what_waits_for_room_ends_with_the_run(tmp_path: Path) -> None:
 
     report = steered(pool, models(writer=held), stop_while_one_is_in_flight_and_three_wait)
     assert (report.interrupted, report.calls, report.made, report.failures) == (True, 1, 1, [])
+    assert intents(tmp_path) == 1
 
 
 def test_what_waits_for_room_is_given_up_with_the_run(tmp_path: Path) -> None:
@@ -204,6 +206,30 @@ def test_two_ledgers_see_each_others_intents(tmp_path: Path) -> None:
     asyncio.run(both())
     now = standing(PoolLayout(tmp_path), 3)
     assert (now.spent, now.reserved) == (0.25, 2.75)
+
+
+def test_while_one_decides_and_writes_no_other_does(tmp_path: Path) -> None:
+    layout = PoolLayout(tmp_path)
+    one, other = (Budget(layout, 1, run_id, ["writer"]) for run_id in ("run-1", "run-2"))
+    intent = {"intent": 1, "stage": "draft", "gen_id": "d_1", "model": "writer", "worst_price": 1.0}
+    told: list[object] = []
+
+    def decide() -> None:
+        with other.passing([intent]) as refused:
+            told.extend(refused)
+
+    second = threading.Thread(target=decide)
+    with one.passing([intent]) as refused:
+        assert list(refused) == [None]
+        second.start()
+        second.join(0.3)
+        assert told == []
+        layout.ledger.mkdir()
+        (layout.ledger / "run-1.jsonl").write_text(json.dumps(intent) + "\n")
+    second.join(20)
+    assert isinstance(told[0], BudgetReached)
+    one.close()
+    other.close()
 
 
 def test_of_a_group_only_what_fits_is_written(tmp_path: Path) -> None:
