@@ -99,8 +99,8 @@ def test_calls_that_cost_less_than_their_worst_price_make_room_for_others(tmp_pa
 
 
 def test_what_waits_for_room_ends_with_the_run(tmp_path: Path) -> None:
-    pool = pool_with(tmp_path, 1)
-    held = HeldModel()
+    pool = pool_with(tmp_path, 1.5)
+    held = HeldModel(lambda _: Completion("A text.", "stop", "m", Usage(5, 1), "scripted"))
 
     async def stop_while_one_is_in_flight_and_three_wait(runner: Runner) -> None:
         await held.called.wait()
