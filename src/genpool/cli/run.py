@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED, reader_may_leave
+from genpool.cli.main import INTERRUPTED, interrupted_once, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -81,7 +81,10 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
-    return asyncio.run(carried_out())
+    try:
+        return asyncio.run(carried_out())
+    finally:
+        interrupted_once()  # the loop has set Ctrl-C back to Python's own
 
 
 def _interrupt(runner: Runner) -> None:
