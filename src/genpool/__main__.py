@@ -1,11 +1,10 @@
 """`python -m genpool`, and the command `genpool`."""
 
-import _signal  # `signal` takes a moment to import, in which Ctrl-C may come
+import _signal  # type: ignore[import-not-found]  # of `signal`, which takes a moment to import: Ctrl-C may come in it
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    _signal.signal(
-        _signal.SIGINT, _signal.SIG_DFL
-    )  # until `run` can tell of it, Ctrl-C ends the process without a word
+    # until `run` can tell of a Ctrl-C, it ends the process without a word
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 from genpool.cli.main import run
 
