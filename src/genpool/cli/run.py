@@ -72,6 +72,7 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
     import asyncio
 
     async def carried_out() -> RunReport:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         loop = asyncio.get_running_loop()
 
         def started(runner: Runner) -> None:
@@ -81,9 +82,11 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # half a loop cannot be taken down
     try:
         return asyncio.run(carried_out())
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         interrupted_once()  # the loop has set Ctrl-C back to Python's own
 
 
