@@ -249,8 +249,7 @@ class Runner:
 
     async def _work(self, lane: _Lane) -> None:
         """Take tasks from a lane; when draining or closed, take them without making them."""
-        me = asyncio.current_task()
-        while not self._given_up and not (me and me.cancelling()):  # what was being kept took the cancellation in
+        while not self._given_up:
             _, index, at = await lane.queue.get()
             try:
                 if not self._stop.requested and not lane.closed:
