@@ -38,6 +38,16 @@ class Coded(Generic[T]):
         """Return a column that has one value in all its rows."""
         return cls((value,) if rows else (), bytes(rows))
 
+    @classmethod
+    def recoded(cls, values: Sequence[T], codes: Sequence[int]) -> Coded[T]:
+        """Return the column of some codes into values that may be in any order, and may not all occur."""
+        seen = dict.fromkeys(codes)
+        if len(seen) == 1:
+            return cls.constant(values[next(iter(seen))], len(codes))
+        places = {code: place for place, code in enumerate(seen)}
+        small = [places[code] for code in codes]
+        return cls(tuple(values[code] for code in seen), bytes(small) if len(seen) <= _IN_A_BYTE else array("I", small))
+
     def __len__(self) -> int:
         return len(self.codes)
 
@@ -55,7 +65,8 @@ class Coded(Generic[T]):
 
     def rows_of(self, *wanted: T) -> list[int]:
         """Return the rows that have one of some values, in order."""
-        places = {place for place, value in enumerate(self.values) if value in wanted}
+        asked = frozenset(wanted)
+        places = {place for place, value in enumerate(self.values) if value in asked}
         if not places:
             return []
         return [row for row, code in enumerate(self.codes) if code in places]

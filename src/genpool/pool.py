@@ -28,6 +28,7 @@ from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
+from genpool.finding import Listing, all_matching, find_attempts, find_generation
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
@@ -42,7 +43,7 @@ from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
+from genpool.scope import CohortScope
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
@@ -420,7 +421,7 @@ class Pool:
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
 
     def matching(
         self,

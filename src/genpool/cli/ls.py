@@ -12,8 +12,8 @@ from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from genpool.finding import Listing, MemberState
     from genpool.pool import Pool
-    from genpool.scope import Listing, MemberState
 
 _SHORTEST: Final = 8
 """The fewest characters that an id is cut to."""
