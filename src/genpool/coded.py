@@ -40,13 +40,13 @@ class Coded(Generic[T]):
 
     @classmethod
     def recoded(cls, values: Sequence[T], codes: Sequence[int]) -> Coded[T]:
-        """Return the column of some codes into values that may be in any order, and may not all occur."""
-        seen = dict.fromkeys(codes)
-        if len(seen) == 1:
-            return cls.constant(values[next(iter(seen))], len(codes))
-        places = {code: place for place, code in enumerate(seen)}
-        small = [places[code] for code in codes]
-        return cls(tuple(values[code] for code in seen), bytes(small) if len(seen) <= _IN_A_BYTE else array("I", small))
+        """Return the column of some codes into values in any order, of which some may not occur, or be equal."""
+        places: dict[T, int] = {}
+        placed = {code: places.setdefault(values[code], len(places)) for code in dict.fromkeys(codes)}
+        if len(places) <= 1:
+            return cls(tuple(places), bytes(len(codes)))
+        small = [placed[code] for code in codes]
+        return cls(tuple(places), bytes(small) if len(places) <= _IN_A_BYTE else array("I", small))
 
     def __len__(self) -> int:
         return len(self.codes)

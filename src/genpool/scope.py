@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from genpool.coded import Coded
 from genpool.errors import CorruptGeneration, InvalidSignature, PoolError
 from genpool.filters import choose_rows, read_conditions
 from genpool.finding import Listing, MemberState, lineage, stated
@@ -20,7 +21,7 @@ from genpool.stages import REPLICATE_FIELD, TEMPLATE_FIELD
 from genpool.standing import MISSING, UNUSABLE, CatalogStanding, StageColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
@@ -284,12 +285,12 @@ class CohortScope:
         stage = columns.stage
         sources = columns.fields[stage.fields[0]]
         chains = [self._chain(stage, str(source)) for source in sources.values]
-        rubrics: Sequence[object] = columns.fields[TEMPLATE_FIELD] if TEMPLATE_FIELD in stage.fields else ()
+        rubrics = columns.fields.get(TEMPLATE_FIELD) or Coded.constant(stage.name, len(columns.gen_ids))
         for row, (code, score) in enumerate(zip(sources.codes, columns.scores, strict=True)):
             judged, least, most = chains[code], columns.least[row], columns.most[row]
             if judged is None or score is None or least is None or most is None:
                 continue
-            values[judged, str(rubrics[row] if rubrics else stage.name), least, most].append(score)
+            values[judged, str(rubrics[row]), least, most].append(score)
 
     @cached_property
     def _chains(self) -> dict[tuple[str, str], str | None]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
 
 from genpool.coded import Coded, Coder
 from genpool.errors import InvalidSignature
@@ -21,7 +24,7 @@ from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from genpool.catalog import Catalog
     from genpool.membership import Members, StageMembers
@@ -149,7 +152,7 @@ class CatalogStanding:
     def _columns(self, stage: str) -> StageColumns:
         members, states = self._members.stages[stage], self.states(stage)
         with closing(self._open()) as catalog:
-            known = _Known(members.stage, frozenset(members.gen_ids), catalog)
+            known = _Known(members.stage, frozenset(members.gen_ids), catalog, self.present(stage))
         usable = [state in (OWN, REUSED) for state in states.values]
         rows = [
             known.rows.get(gen_id, -1) if usable[code] else -1
@@ -158,7 +161,7 @@ class CatalogStanding:
         fields = {name: _chosen(rows, known.columns[name], members, name) for name in members.stage.fields}
         if known.slots:
             fields[REPLICATE_FIELD] = _slots(members, rows, fields[REPLICATE_FIELD], known.slots)
-        found = {name: _taken(rows, known.columns[name]) for name in _FACTS}
+        found = {name: _taken(rows, known.columns[name]) for name in ("origin", "score", "least", "most")}
         return StageColumns(
             members.stage,
             members.gen_ids,
@@ -171,34 +174,55 @@ class CatalogStanding:
         )
 
 
-_FACTS: Final = ("origin", "score", "least", "most")
-
-
 class _Known:
     """What the catalog holds of some generations of a stage, in columns of its own order."""
 
-    def __init__(self, stage: Stage, wanted: frozenset[str], catalog: Catalog) -> None:
-        coders: dict[str, Coder[Any]] = {name: Coder() for name in (*stage.fields, *_FACTS)}
+    def __init__(self, stage: Stage, wanted: frozenset[str], catalog: Catalog, present: Present) -> None:
+        sources, choices, replicates, origins = (Coder[Any]() for _ in range(4))
         self.rows: dict[str, int] = {}
-        self.slots: dict[str, int] = {}
-        """The legacy ones, each with its slot in its family."""
-        for gen_id, values in _facts(stage, catalog):
+        for gen_id, *values in catalog.whole(stage):
             if gen_id in wanted:
                 self.rows[gen_id] = len(self.rows)
-                for coder, value in zip(coders.values(), values, strict=True):
+                for coder, value in zip((sources, choices, replicates, origins), values, strict=True):
                     coder.append(value)
-        present = catalog.present(stage)
-        for family in present.families.values():
-            self.slots.update((gen_id, slot) for slot, gen_id in family.items() if gen_id in present.legacy)
-        self.columns = {name: coder.column() for name, coder in coders.items()}
+        self.columns: dict[str, Coded[Any]] = {
+            stage.fields[0]: sources.column(),
+            REPLICATE_FIELD: replicates.column(),
+            "origin": origins.column(),
+            **_axes(stage, choices.column()),
+            **_judged(catalog.scores(stage) if stage.judges else {}, self.rows),
+        }
+        self.slots = {
+            gen_id: slot
+            for family in present.families.values()
+            for slot, gen_id in family.items()
+            if gen_id in present.legacy
+        }
+        """The legacy ones, each with its slot in its family."""
 
 
-def _facts(stage: Stage, catalog: Catalog) -> Iterator[tuple[str, tuple[object, ...]]]:
-    present = catalog.present(stage)
-    for gen_id, signature in catalog.signatures(stage):
-        score = catalog._store.record(stage, gen_id).score
-        numbers = (None, None, None) if score is None else (score.value, score.min, score.max)
-        yield gen_id, (*signature.values, present.origin(gen_id), *numbers)
+def _axes(stage: Stage, choices: Coded[str]) -> dict[str, Coded[Any]]:
+    """Return the columns of a stage's axes, of a column of their values as canonical JSON."""
+    values = [orjson.loads(one) for one in choices.values]
+    return {
+        name: Coded.recoded([one[place] for one in values], choices.codes)
+        for place, name in enumerate(stage.fields[1:-1])
+    }
+
+
+def _judged(scores: Mapping[str, tuple[float, float, float]], gen_ids: Iterable[str]) -> dict[str, Coded[Any]]:
+    """Return the columns of the scores and their scales; what is no number is none."""
+    unscored = (None, None, None)
+    found = Coded.of(scores.get(gen_id, unscored) for gen_id in gen_ids)
+    finite = [one if _is_finite(one) else unscored for one in found.values]
+    return {
+        name: Coded.recoded([one[place] for one in finite], found.codes)
+        for place, name in enumerate(("score", "least", "most"))
+    }
+
+
+def _is_finite(numbers: Iterable[float | None]) -> bool:
+    return all(number is not None and isfinite(number) for number in numbers)
 
 
 def _chosen(
