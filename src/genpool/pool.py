@@ -34,6 +34,7 @@ from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
+from genpool.manifests import Manifests
 from genpool.membership import cohort_ids
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
@@ -401,7 +402,10 @@ class Pool:
             plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
-            return await execute(plan, self.config, self.store, inputs, options)
+            report = await execute(plan, self.config, self.store, inputs, options)
+            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
+                self.manifests.keep_up(cohort_id)
+            return report
 
     def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
@@ -413,10 +417,15 @@ class Pool:
             )
         return plan if only is None else restrict(plan, Path(only), self.config.salt)
 
+    @property
+    def manifests(self) -> Manifests:
+        """The manifests of the pool's cohorts: a cache of how their members stand."""
+        return Manifests(self.layout, self.config.pipeline, self.config.salt, self.catalog)
+
     # -- asking ------------------------------------------------------------------------------------
 
     def scope(self, cohort_id: str) -> CohortScope:
-        """Return the scope of a cohort: the way to ask about it.
+        """Return the scope of a cohort: the way to ask about it, from its manifest where there is a good one.
 
         Raises:
             NotFound: The cohort has no membership; it was never run.

@@ -1,6 +1,8 @@
-"""CohortScope: read-only questions about one cohort, answered from its membership, the catalog and the store.
+"""CohortScope: read-only questions about one cohort.
 
-It never needs the spec, the templates or the network.
+They are answered from the cohort's manifest where there is a good one, otherwise from its membership and the catalog,
+and the answers are the same; records are read where what is asked for is in them. It never needs the spec, the
+templates or the network.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from genpool.coded import Coded
 from genpool.errors import CorruptGeneration, InvalidSignature, PoolError
 from genpool.filters import choose_rows, read_conditions
 from genpool.finding import Listing, MemberState, lineage, stated
+from genpool.manifest import ManifestStanding
+from genpool.manifests import Fault, Manifests, Unfit
 from genpool.membership import cohort_ids, read_members
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
@@ -92,7 +96,10 @@ class CohortScope:
         self._layout = layout
         self._pipeline = pipeline
         self._store = store
-        self._standing: Standing = self._from_catalog
+        self._manifest = Manifests(layout, pipeline, salt, open_catalog).good(cohort_id)
+        self._standing: Standing = (
+            self._from_catalog if isinstance(self._manifest, Unfit) else ManifestStanding(self._manifest)
+        )
 
     @cached_property
     def _from_catalog(self) -> CatalogStanding:
@@ -102,8 +109,19 @@ class CohortScope:
 
     @property
     def answered_from(self) -> str:
-        """What the answers come from: `manifest` or `catalog`."""
-        return "catalog"
+        """What the answers come from: `manifest` or `catalog`. They are the same."""
+        return "catalog" if isinstance(self._manifest, Unfit) else "manifest"
+
+    @property
+    def unfit(self) -> Unfit | None:
+        """Why the cohort's manifest is not used; None where it is, or there is none."""
+        found = self._manifest
+        return found if isinstance(found, Unfit) and found.fault is not Fault.ABSENT else None
+
+    @property
+    def size(self) -> int:
+        """How many members the cohort has."""
+        return sum(count for _, count in self._standing.runs)
 
     @property
     def stages(self) -> tuple[str, ...]:

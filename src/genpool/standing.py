@@ -36,6 +36,7 @@ OWN: Final = "own"
 REUSED: Final = "reused"
 MISSING: Final = "missing"
 UNUSABLE: Final = "unusable"
+STATES: Final = frozenset({OWN, REUSED, MISSING, UNUSABLE})
 
 
 @dataclass(frozen=True, slots=True)
