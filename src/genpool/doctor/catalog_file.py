@@ -108,6 +108,15 @@ class CatalogFile:
         if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
             self.differing.append((stage, gen_id))
 
+    def content(self, stage: str) -> str | None:
+        """Return a stage's content (`change_tokens.StageToken`), where a look would take the catalog's word for it."""
+        if self._database is None or not self._is_trusted(stage):
+            return None
+        with suppress(sqlite3.DatabaseError):
+            row = self._database.execute("SELECT content FROM stages WHERE stage = ?", (stage,)).fetchone()
+            return None if row is None else str(row[0])
+        return None
+
     def look_for_strangers(self) -> None:
         """Note what the catalog has that is not there."""
         with suppress(sqlite3.DatabaseError):
