@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from genpool.catalog_rows import Condition, row_of, stamp_of
+from genpool.catalog_reader import stamp_of
+from genpool.catalog_rows import Condition, kind_of, row_of
 from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class CatalogFile:
         """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
         self.differing: list[tuple[str, str]] = []
         """Stage and id of what it says otherwise than the files."""
-        self._database = self._sound(stamp_of(pipeline, salt))
+        self._database = self._sound(kind_of(pipeline, salt))
 
     def close(self) -> None:
         """Close the file."""
@@ -56,7 +57,7 @@ class CatalogFile:
             self._database.close()
             self._database = None
 
-    def _sound(self, stamp: int) -> sqlite3.Connection | None:
+    def _sound(self, kind: int) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
         path = self._layout.catalog
         if not os.path.lexists(path):
@@ -70,7 +71,7 @@ class CatalogFile:
             said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
-            elif database.execute("PRAGMA user_version").fetchone()[0] == stamp:
+            elif database.execute("PRAGMA user_version").fetchone()[0] == kind:
                 return database
         except sqlite3.OperationalError:
             pass  # locked for long, or it cannot be opened here: the commands go on without it as well
@@ -105,7 +106,7 @@ class CatalogFile:
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
             same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
-        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
+        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._stamp(stage, gen_id))):
             self.differing.append((stage, gen_id))
 
     def content(self, stage: str) -> str | None:
@@ -135,11 +136,17 @@ class CatalogFile:
         known = self._database.execute(query, (stage,)).fetchone()
         return is_trusted(self._changed(stage), known)
 
-    def _changed(self, *names: str) -> int:
+    def _changed(self, stage: str) -> int:
         try:
-            return os.lstat(self._layout.generations.joinpath(*names)).st_ctime_ns
+            return os.lstat(self._layout.generations / stage).st_ctime_ns
         except OSError:
             return 0
+
+    def _stamp(self, stage: str, gen_id: str) -> int | None:
+        try:
+            return stamp_of(os.lstat(self._layout.generations / stage / gen_id))
+        except OSError:
+            return None
 
 
 def _opened(path: str) -> sqlite3.Connection:
