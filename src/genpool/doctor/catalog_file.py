@@ -12,7 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from genpool.catalog import Condition, is_trusted, row_of, stamp_of
+from genpool.catalog_reader import stamp_of
+from genpool.catalog_rows import Condition, kind_of, row_of
+from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from genpool.records import Record
     from genpool.stages import Pipeline
 
-_COMPARED: Final = "source choices replicate legacy created inputs below input_tokens output_tokens".split()
+_COMPARED: Final = (
+    "source choices replicate legacy created inputs below input_tokens output_tokens score least most".split()
+)
 _OF_ONE: Final = (
     f"SELECT g.stamp, g.state, h.origin, h.mode, t.digest, m.digest, {', '.join(f'g.{name}' for name in _COMPARED)} "  # noqa: S608
     "FROM gens g LEFT JOIN makings h ON h.id = g.making LEFT JOIN digests t ON t.id = h.template "
@@ -45,7 +49,7 @@ class CatalogFile:
         """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
         self.differing: list[tuple[str, str]] = []
         """Stage and id of what it says otherwise than the files."""
-        self._database = self._sound(stamp_of(pipeline, salt))
+        self._database = self._sound(kind_of(pipeline, salt))
 
     def close(self) -> None:
         """Close the file."""
@@ -53,7 +57,7 @@ class CatalogFile:
             self._database.close()
             self._database = None
 
-    def _sound(self, stamp: int) -> sqlite3.Connection | None:
+    def _sound(self, kind: int) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
         path = self._layout.catalog
         if not os.path.lexists(path):
@@ -67,7 +71,7 @@ class CatalogFile:
             said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
-            elif database.execute("PRAGMA user_version").fetchone()[0] == stamp:
+            elif database.execute("PRAGMA user_version").fetchone()[0] == kind:
                 return database
         except sqlite3.OperationalError:
             pass  # locked for long, or it cannot be opened here: the commands go on without it as well
@@ -101,9 +105,18 @@ class CatalogFile:
             right = row_of(record, self._salt)
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
-            same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
-        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
+            same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
+        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._stamp(stage, gen_id))):
             self.differing.append((stage, gen_id))
+
+    def content(self, stage: str) -> str | None:
+        """Return a stage's content (`change_tokens.StageToken`), where a look would take the catalog's word for it."""
+        if self._database is None or not self._is_trusted(stage):
+            return None
+        with suppress(sqlite3.DatabaseError):
+            row = self._database.execute("SELECT content FROM stages WHERE stage = ?", (stage,)).fetchone()
+            return None if row is None else str(row[0])
+        return None
 
     def look_for_strangers(self) -> None:
         """Note what the catalog has that is not there."""
@@ -123,11 +136,17 @@ class CatalogFile:
         known = self._database.execute(query, (stage,)).fetchone()
         return is_trusted(self._changed(stage), known)
 
-    def _changed(self, *names: str) -> int:
+    def _changed(self, stage: str) -> int:
         try:
-            return os.lstat(self._layout.generations.joinpath(*names)).st_ctime_ns
+            return os.lstat(self._layout.generations / stage).st_ctime_ns
         except OSError:
             return 0
+
+    def _stamp(self, stage: str, gen_id: str) -> int | None:
+        try:
+            return stamp_of(os.lstat(self._layout.generations / stage / gen_id))
+        except OSError:
+            return None
 
 
 def _opened(path: str) -> sqlite3.Connection:

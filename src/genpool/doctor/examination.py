@@ -17,6 +17,7 @@ from genpool.doctor.catalog_file import CatalogFile
 from genpool.doctor.findings import Finding, Fix
 from genpool.doctor.generations import GenerationCheck
 from genpool.doctor.leftovers import LeftoverCheck, still_stands
+from genpool.doctor.manifest_files import manifest_findings
 from genpool.doctor.mending import mended
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def examine(
         found += leftovers.trash()
         catalog.look_for_strangers()
         found += _of_catalog(layout, catalog)
+        found += manifest_findings(layout, pipeline, store.salt, catalog.content)
     for part_counts in (generations.counts, books.counts, leftovers.counts):
         counts.update(part_counts)
     standing = {one: None for one in found if one.fix is None or _stands(layout, one)}
