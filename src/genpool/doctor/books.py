@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from genpool.doctor.examined import Examined
     from genpool.layout import PoolLayout
-    from genpool.stages import Pipeline
 
 _OURS: Final = re.compile(r"combo_[0-9a-f]{20}")
 _BY_HAND: Final = "restore the line from a copy, or mend it by hand"
@@ -47,15 +47,11 @@ class BookCheck:
     """Examines combos.jsonl, legacy.csv, drift.csv, ledger/ and cohorts/.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
     """
 
-    def __init__(self, layout: PoolLayout, pipeline: Pipeline, salt: str) -> None:
-        self._layout = layout
-        self._pipeline = pipeline
-        self._salt = salt
+    def __init__(self, pool: Examined) -> None:
+        self._pool = pool
         self.counts: Counter[str] = Counter()
 
     # -- combos ------------------------------------------------------------------------------------
@@ -91,7 +87,7 @@ class BookCheck:
             if assigned is None:
                 return _malformed("legacy.csv", number, f"not an assignment of a slot: {data[:200]!r}")
             stage, gen_id, _ = assigned
-            if stage in self._pipeline and is_folder(self._layout.generations / stage / gen_id):
+            if stage in self._pool.pipeline and self._pool.has(stage, gen_id):
                 return None
             said = f"assigns a slot to {stage} {gen_id}, which is not there"
             return Finding("unknown-id", "legacy.csv", said, None, stage, gen_id, line=number, is_note=True)
@@ -115,7 +111,7 @@ class BookCheck:
     def _lines(self, path: str, judge: Callable[[bytes, int], Finding | None]) -> Iterator[Finding]:
         """Yield what a judge finds in the whole lines of a file, and whether its last line is torn."""
         try:
-            for number, line, ended in lines_of(self._layout.root / path):
+            for number, line, ended in lines_of(self._pool.layout.root / path):
                 if not ended:
                     yield torn(path, number, line)
                 elif line.strip() or number == 1:
@@ -131,7 +127,7 @@ class BookCheck:
 
     def ledgers(self) -> Iterator[Finding]:
         """Yield what is wrong in the ledgers, and the calls that were in flight when a run died."""
-        for name in _names(self._layout.ledger):
+        for name in _names(self._pool.layout.ledger):
             if name.endswith(".jsonl") and not name.startswith("."):
                 self.counts["ledgers"] += 1
                 yield from self._ledger(f"ledger/{name}")
@@ -151,7 +147,7 @@ class BookCheck:
             return _enter(path, number, entry, in_flight)
 
         yield from self._lines(path, judge)
-        if in_flight and not _is_running(self._layout, head):
+        if in_flight and not _is_running(self._pool.layout, head):
             named = [f"{stage} {gen_id}" for stage, gen_id in in_flight.values()]
             more = f" and {len(named) - _MANY:,} more" if len(named) > _MANY else ""
             said = f"in flight when its run ended: {', '.join(named[:_MANY])}{more}"
@@ -162,8 +158,8 @@ class BookCheck:
 
     def cohorts(self) -> Iterator[Finding]:
         """Yield what is wrong with the memberships of the cohorts."""
-        for name in _names(self._layout.cohorts):
-            place = self._layout.cohorts / name
+        for name in _names(self._pool.layout.cohorts):
+            place = self._pool.layout.cohorts / name
             if not is_folder(place):
                 continue
             self.counts["cohorts"] += 1
@@ -178,7 +174,7 @@ class BookCheck:
         again = f"`genpool run {cohort}` writes it anew"
         seen: set[tuple[str, str]] = set()
         try:
-            with opened(self._layout.root / path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            with opened(self._pool.layout.root / path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
                 reader = csv.DictReader(text)
                 if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
                     said = "the header needs the columns stage and gen_id"
@@ -198,7 +194,7 @@ class BookCheck:
         self, row: Mapping[str, Any], path: str, line: int, seen: set[tuple[str, str]], again: str
     ) -> Finding | None:
         stage, gen_id = row["stage"], row["gen_id"]
-        if stage not in self._pipeline or reference_problem(gen_id):
+        if stage not in self._pool.pipeline or reference_problem(gen_id):
             said = f"not a member: {stage!r}, {gen_id!r}"
             return Finding("malformed-line", path, said, again, line=line)
         if None in row or None in row.values():
@@ -207,18 +203,18 @@ class BookCheck:
         if (stage, gen_id) in seen:
             return Finding("doubled", path, f"{stage} {gen_id} is a member already", again, stage, gen_id, line=line)
         seen.add((stage, gen_id))
-        if is_folder(self._layout.generations / stage / gen_id) or self._is_its_task(stage, gen_id, row):
+        if self._pool.has(stage, gen_id) or self._is_its_task(stage, gen_id, row):
             return None
         said = f"{stage} {gen_id} is not there, and it is not the id of what the line says: no run makes it"
         return Finding("unknown-id", path, said, again, stage, gen_id, line=line, is_note=True)
 
     def _is_its_task(self, stage: str, gen_id: str, row: Mapping[str, Any]) -> bool:
         """Return whether a member is what a run makes of the line: its id is that of the line's signature."""
-        fields: dict[str, object] = {name: row[name] for name in self._pipeline[stage].fields if row.get(name)}
+        fields: dict[str, object] = {name: row[name] for name in self._pool.pipeline[stage].fields if row.get(name)}
         replicate = str(fields.get(REPLICATE_FIELD))
         with suppress(InvalidSignature, ValueError):
-            signature = Signature.of(self._pipeline[stage], {**fields, REPLICATE_FIELD: int(replicate)})
-            return right_id(signature, self._salt) == gen_id
+            signature = Signature.of(self._pool.pipeline[stage], {**fields, REPLICATE_FIELD: int(replicate)})
+            return right_id(signature, self._pool.salt) == gen_id
         return False
 
     def _adopted(self, path: str, cohort: str) -> Iterator[Finding]:
@@ -226,7 +222,7 @@ class BookCheck:
         again = f"`genpool run {cohort}` writes it anew"
         here = f"{path}/adopted.json"
         try:
-            value = orjson.loads(read_record(self._layout.root / here))
+            value = orjson.loads(read_record(self._pool.layout.root / here))
         except orjson.JSONDecodeError as error:
             todo = f"{again}; with `--refresh` where the spec has a query under `from:`"
             yield Finding("corrupt-file", here, f"not readable as JSON: {error}", todo)
@@ -238,7 +234,7 @@ class BookCheck:
         if wrong is not None:
             yield wrong
             return
-        members = self._layout.root / path / "membership.csv"
+        members = self._pool.layout.root / path / "membership.csv"
         if not os.path.lexists(members):
             said = "the cohort was run, but its membership is gone: nobody knows what it needs, and no purge is made"
             yield Finding("stale-membership", f"{path}/membership.csv", said, again)

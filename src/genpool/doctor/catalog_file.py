@@ -18,9 +18,8 @@ from genpool.change_tokens import is_trusted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from genpool.layout import PoolLayout
+    from genpool.doctor.examined import Examined
     from genpool.records import Record
-    from genpool.stages import Pipeline
 
 _COMPARED: Final = (
     "source choices replicate legacy created inputs below input_tokens output_tokens score least most".split()
@@ -36,19 +35,16 @@ class CatalogFile:
     """The catalog as it is on disk.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
     """
 
-    def __init__(self, layout: PoolLayout, pipeline: Pipeline, salt: str) -> None:
-        self._layout = layout
-        self._salt = salt
+    def __init__(self, pool: Examined) -> None:
+        self._pool = pool
         self.defect: str | None = None
         """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
         self.differing: list[tuple[str, str]] = []
         """Stage and id of what it says otherwise than the files."""
-        self._database = self._sound(stamp_of(pipeline, salt))
+        self._database = self._sound(stamp_of(pool.pipeline, pool.salt))
 
     def close(self) -> None:
         """Close the file."""
@@ -58,7 +54,7 @@ class CatalogFile:
 
     def _sound(self, stamp: int) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
-        path = self._layout.catalog
+        path = self._pool.layout.catalog
         if not os.path.lexists(path):
             return None
         if path.is_symlink() or not path.is_file():
@@ -101,7 +97,7 @@ class CatalogFile:
         if row is None or record is None:
             same = row is None and record is None
         else:
-            right = row_of(record, self._salt)
+            right = row_of(record, self._pool.salt)
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
             same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
@@ -112,7 +108,7 @@ class CatalogFile:
         """Note what the catalog has that is not there."""
         with suppress(sqlite3.DatabaseError):
             for stage, gen_id in self._all():
-                if not os.path.lexists(self._layout.generations / stage / gen_id) and self._is_trusted(stage):
+                if not os.path.lexists(self._pool.place(f"gens/{stage}/{gen_id}")) and self._is_trusted(stage):
                     self.differing.append((stage, gen_id))
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -128,7 +124,7 @@ class CatalogFile:
 
     def _changed(self, *names: str) -> int:
         try:
-            return os.lstat(self._layout.generations.joinpath(*names)).st_ctime_ns
+            return os.lstat(self._pool.place("/".join(("gens", *names)))).st_ctime_ns
         except OSError:
             return 0
 

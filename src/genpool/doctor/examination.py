@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from genpool.doctor.books import BookCheck
 from genpool.doctor.catalog_file import CatalogFile
+from genpool.doctor.examined import Examined
 from genpool.doctor.findings import Finding, Fix
 from genpool.doctor.generations import GenerationCheck
 from genpool.doctor.leftovers import LeftoverCheck, still_stands
@@ -73,9 +74,10 @@ def examine(
             progress(reading, told[reading])
 
     found: list[Finding] = []
-    with closing(CatalogFile(layout, pipeline, store.salt)) as catalog:
-        generations = GenerationCheck(layout, pipeline, store.salt, catalog, tell)
-        books, leftovers = BookCheck(layout, pipeline, store.salt), LeftoverCheck(layout)
+    pool = Examined(layout, pipeline, store.salt)
+    with closing(CatalogFile(pool)) as catalog:
+        generations = GenerationCheck(pool, catalog, tell)
+        books, leftovers = BookCheck(pool), LeftoverCheck(layout)
         found += generations.generations()
         reading = "attempts"
         found += generations.attempts()

@@ -13,50 +13,40 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from genpool.doctor.findings import Finding, Fix, from_error
+from genpool.doctor.findings import Finding, from_error
+from genpool.doctor.folders import AWAY, TEMPORARY, directories_in, entries_of, litter, unknown
 from genpool.doctor.reading import digest_of, is_folder, kind_of, read_record
 from genpool.errors import CorruptGeneration, GenpoolError
 from genpool.layout import METADATA, PARSED, PROMPT, RAW
 from genpool.records import decode_attempt, decode_record, is_as_written
-from genpool.signatures import FILE_NAME
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from genpool.doctor.catalog_file import CatalogFile
-    from genpool.layout import PoolLayout
+    from genpool.doctor.examined import Examined
     from genpool.records import Record
-    from genpool.stages import Pipeline, Stage
-
-TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-"""The names of files that are being written, as `durable.replace_file` gives them."""
+    from genpool.stages import Stage
 
 _TEXTS: Final = {PROMPT: "prompt", RAW: "raw", PARSED: "parsed"}
 _KEPT: Final = ("template", "model", "inputs")
 """Fingerprints whose texts are in sources/; but for `inputs` below a root."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _RESTORE: Final = "restore it from a copy, or move the whole directory away to have it made again"
-_AWAY: Final = "move it out of the pool, or put back what it was"
 
 
 class GenerationCheck:
     """Examines gens/ and attempts/.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
         catalog: What the catalog says, to be compared.
-        tell: Told after every directory how many were read.
+        tell: Told after every directory that was read.
     """
 
-    def __init__(
-        self, layout: PoolLayout, pipeline: Pipeline, salt: str, catalog: CatalogFile, tell: Callable[[], None]
-    ) -> None:
-        self._layout = layout
-        self._pipeline = pipeline
-        self._salt = salt
+    def __init__(self, pool: Examined, catalog: CatalogFile, tell: Callable[[], None]) -> None:
+        self._pool = pool
         self._catalog = catalog
         self._tell = tell
         self.counts: Counter[str] = Counter()
@@ -67,20 +57,17 @@ class GenerationCheck:
 
     def generations(self) -> Iterator[Finding]:
         """Yield what is wrong under gens/."""
-        for stage, folder in self._stage_folders("gens"):
+        for stage, path in self._stage_folders("gens"):
             alike: dict[str, str] = {}
             legacy = 0
-            for entry in entries_of(folder):
+            folder = self._pool.place(path)
+            for entry in directories_in(folder, path):
                 if isinstance(entry, Finding):
                     yield entry
                     continue
-                path = f"gens/{stage.name}/{entry.name}"
-                odd = _odd_entry(entry, path)
-                if odd is not None:
-                    yield odd
-                    continue
-                yield from _spelling(entry.name, folder, path, alike, stage.name)
-                record, found = self._generation(stage, entry, path)
+                here = f"{path}/{entry.name}"
+                yield from _spelling(entry.name, folder, here, alike, stage.name)
+                record, found = self._generation(stage, entry, here)
                 if found and not is_folder(entry.path):
                     continue  # a removal beside us took it away meanwhile
                 yield from found
@@ -89,59 +76,45 @@ class GenerationCheck:
                 self._tell()
             if legacy:
                 said = f"legacy generations, read and never changed: {legacy:,} of this stage"
-                yield Finding("legacy", f"gens/{stage.name}", said, stage=stage.name, is_note=True)
+                yield Finding("legacy", path, said, stage=stage.name, is_note=True)
 
     def attempts(self) -> Iterator[Finding]:
         """Yield what is wrong under attempts/."""
-        for stage, folder in self._stage_folders("attempts"):
-            for task in entries_of(folder):
+        for stage, path in self._stage_folders("attempts"):
+            for task in directories_in(self._pool.place(path), path):
                 if isinstance(task, Finding):
                     yield task
                     continue
-                path = f"attempts/{stage.name}/{task.name}"
-                odd = _odd_entry(task, path)
-                if odd is not None:
-                    yield odd
-                    continue
-                for entry in entries_of(f"{folder}/{task.name}", path):
-                    yield from self._numbered(stage, task.name, entry, path)
+                for entry in directories_in(task.path, f"{path}/{task.name}"):
+                    if isinstance(entry, Finding):
+                        yield entry
+                    else:
+                        yield from self._numbered(stage, task.name, entry, f"{path}/{task.name}/{entry.name}")
 
-    def _numbered(self, stage: Stage, gen_id: str, entry: os.DirEntry[str] | Finding, path: str) -> Iterator[Finding]:
-        """Yield what is wrong with one entry of a task's folder of attempts."""
-        if isinstance(entry, Finding):
-            yield entry
-            return
-        path = f"{path}/{entry.name}"
-        odd = _odd_entry(entry, path)
-        if odd is not None:
-            yield odd
-        elif not (entry.name.isascii() and entry.name.isdigit()):
-            yield Finding("foreign", path, "an attempt has a number for a name", _AWAY, stage.name, gen_id)
-        else:
+    def _numbered(self, stage: Stage, gen_id: str, entry: os.DirEntry[str], path: str) -> Iterator[Finding]:
+        """Yield what is wrong with one directory in a task's folder of attempts."""
+        if entry.name.isascii() and entry.name.isdigit():
             yield from self._attempt(stage, gen_id, entry, path)
             self._tell()
+        else:
+            yield Finding("foreign", path, "an attempt has a number for a name", AWAY, stage.name, gen_id)
 
     def _stage_folders(self, top: str) -> Iterator[tuple[Stage, str]]:
-        """Yield the folders of known stages; `stray_folders` names what else is there."""
-        for name in self._pipeline.names:
-            folder = self._layout.root / top / name
-            if is_folder(folder) and is_folder(folder.parent):
-                yield self._pipeline[name], os.fspath(folder)
+        """Yield known stages with their folder's path; `stray_folders` names what else is there."""
+        if is_folder(self._pool.place(top)):
+            for stage in self._pool.pipeline:
+                if is_folder(self._pool.place(f"{top}/{stage.name}")):
+                    yield stage, f"{top}/{stage.name}"
 
     def stray_folders(self) -> Iterator[Finding]:
         """Yield what is in gens/ and attempts/ beside the folders of the pool's stages."""
         for top in ("gens", "attempts"):
-            folder = self._layout.root / top
-            if not is_folder(folder):
+            if not is_folder(self._pool.place(top)):
                 continue  # the walk over the pool names it
-            for entry in entries_of(folder, top):
+            for entry in directories_in(self._pool.place(top), top):
                 if isinstance(entry, Finding):
                     yield entry
-                    continue
-                odd = _odd_entry(entry, f"{top}/{entry.name}")
-                if odd is not None:
-                    yield odd
-                elif entry.name not in self._pipeline:
+                elif entry.name not in self._pool.pipeline:
                     said = "pool.yaml has no stage of this name: what is in it cannot be checked and is not used"
                     todo = "put the stage back into pool.yaml, or move the folder away"
                     yield Finding("unknown-stage", f"{top}/{entry.name}", said, todo)
@@ -161,7 +134,7 @@ class GenerationCheck:
             return None, found
         try:
             data = read_record(f"{entry.path}/{METADATA}")
-            record = decode_record(data, stage, entry.name, self._salt, f"{path}/{METADATA}")
+            record = decode_record(data, stage, entry.name, self._pool.salt, f"{path}/{METADATA}")
         except GenpoolError as error:
             return None, [*found, from_error(error, f"{path}/{METADATA}", stage.name, entry.name)]
         self.counts["generations"] += not missing
@@ -181,7 +154,7 @@ class GenerationCheck:
             return found
         try:
             data = read_record(f"{entry.path}/{METADATA}")
-            record, reason = decode_attempt(data, stage, gen_id, self._salt, f"{path}/{METADATA}")
+            record, reason = decode_attempt(data, stage, gen_id, self._pool.salt, f"{path}/{METADATA}")
         except GenpoolError as error:
             return [*found, from_error(error, f"{path}/{METADATA}", stage.name, gen_id)]
         self.counts["attempts"] += 1
@@ -206,7 +179,7 @@ class GenerationCheck:
                 named = entry.name == METADATA or entry.name in _TEXTS
                 said = f"{kind} where a file belongs" if named else f"{kind}: a generation is plain files"
                 kinds = "link" if entry.is_symlink() else "wrong-type"
-                found.append(Finding(kinds, here, said, _AWAY, stage.name, gen_id))
+                found.append(Finding(kinds, here, said, AWAY, stage.name, gen_id))
         return files, found
 
     def _as_written(self, record: Record, data: bytes, path: str) -> list[Finding]:
@@ -243,7 +216,7 @@ class GenerationCheck:
                 said = "metadata.json has no digest of it: nobody can tell whether it is what was written"
                 found.append(Finding("unverified", here, said, None, stage, gen_id, is_note=True))
         if not record.is_legacy:
-            found += [_unknown(f"{path}/{name}", stage, gen_id) for name in sorted(files - {METADATA, *_TEXTS})]
+            found += [unknown(f"{path}/{name}", stage, gen_id) for name in sorted(files - {METADATA, *_TEXTS})]
         return found
 
     def _references(self, record: Record, path: str) -> list[Finding]:
@@ -254,8 +227,8 @@ class GenerationCheck:
             if not field.endswith(REFERENCE_SUFFIX):
                 continue
             named = str(record.signature[field])
-            stages = [str(stage.parent)] if field == PARENT_FIELD else list(self._pipeline.names)
-            if not any(self._is_there(one, named) for one in stages):
+            stages = [str(stage.parent)] if field == PARENT_FIELD else list(self._pool.pipeline.names)
+            if not any(self._pool.has(one, named) for one in stages):
                 said = f"orphan: its {field} {named} is not there ({' or '.join(f'gens/{one}' for one in stages)})"
                 found.append(Finding("orphan", path, said, self._way_back(stages, named), stage.name, gen_id))
         if record.is_legacy:
@@ -273,12 +246,9 @@ class GenerationCheck:
                 found.append(Finding("missing-source", f"{path}/{METADATA}", said, todo, stage.name, gen_id))
         return found
 
-    def _is_there(self, stage: str, gen_id: str) -> bool:
-        return is_folder(self._layout.generations / stage / gen_id)
-
     def _way_back(self, stages: list[str], gen_id: str) -> str:
         """Return what to do about an orphan: what it starts from may be in the trash."""
-        for entry in entries_of(self._layout.trash, "trash"):
+        for entry in entries_of(self._pool.layout.trash, "trash"):
             if isinstance(entry, Finding):
                 continue
             if any(is_folder(f"{entry.path}/gens/{stage}/{gen_id}") for stage in stages):
@@ -286,13 +256,13 @@ class GenerationCheck:
         return "restore it from a copy; made anew, its text will differ from what was read"
 
     def _is_source(self, digest: str) -> bool:
-        return os.path.lexists(self._layout.sources / digest)  # what it is, its own reading tells
+        return os.path.lexists(self._pool.place(f"sources/{digest}"))  # what it is, its own reading tells
 
     # -- sources -----------------------------------------------------------------------------------
 
     def sources(self) -> Iterator[Finding]:
         """Yield what is wrong under sources/: each file is named by its digest."""
-        folder = self._layout.sources
+        folder = self._pool.layout.sources
         if not is_folder(folder):
             return
         for entry in entries_of(folder, "sources"):
@@ -303,7 +273,7 @@ class GenerationCheck:
             if TEMPORARY.fullmatch(entry.name) or kind_of(entry) == "a symbolic link":
                 continue  # the walk over the pool names it
             if not _DIGEST.fullmatch(entry.name):
-                yield _unknown(path)
+                yield unknown(path)
                 continue
             try:
                 digest, _ = digest_of(entry.path)
@@ -315,54 +285,6 @@ class GenerationCheck:
                 said = "its content has another digest than its name: it was damaged or edited"
                 todo = "restore it from a copy, or remove it: a run that uses the same text writes it anew"
                 yield Finding("damaged-source", path, said, todo)
-
-
-def entries_of(folder: str | os.PathLike[str], path: str | None = None) -> Iterator[os.DirEntry[str] | Finding]:
-    """Yield the entries of a folder, in no order; and a finding where it cannot be listed to its end.
-
-    Args:
-        folder: The folder.
-        path: Its path relative to the pool; the last two names of the folder where it is not given.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except FileNotFoundError:
-        return  # moved away in the meantime
-    except OSError as error:
-        named = path or "/".join(os.fspath(folder).split("/")[-2:])
-        said = f"the folder cannot be listed: {error.strerror}"
-        yield Finding("unreadable", named, said, "look at its permissions")
-
-
-def litter(path: str) -> Finding:
-    """Return the finding that a temporary file is."""
-    said = "a temporary file that a process left when it died"
-    return Finding("litter", path, said, "`genpool doctor --fix` removes it", fix=Fix.REMOVE_FILE)
-
-
-def _unknown(path: str, stage: str | None = None, gen_id: str | None = None) -> Finding:
-    return Finding(
-        "foreign", path, "a file that genpool does not know; it is not used", None, stage, gen_id, is_note=True
-    )
-
-
-def _odd_entry(entry: os.DirEntry[str], path: str) -> Finding | None:
-    """Return what is wrong with an entry where a directory with a name of the grammar belongs."""
-    kind = kind_of(entry)
-    if kind == "a symbolic link":
-        said = "a symbolic link where a directory belongs; links are not followed"
-        return Finding("link", path, said, "put the directory itself there")
-    if kind is None and TEMPORARY.fullmatch(entry.name):
-        return litter(path)
-    if kind is None and entry.name.startswith("."):
-        return _unknown(path)  # a system's or an editor's
-    if kind != "a directory":
-        return Finding("foreign", path, f"{kind or 'a file'} where a directory belongs", _AWAY)
-    if not FILE_NAME.fullmatch(entry.name):
-        said = "its name is none that genpool gives: letters, digits, dot, underscore and hyphen, at most 128"
-        return Finding("foreign", path, said, _AWAY)
-    return None
 
 
 def _spelling(name: str, folder: str, path: str, alike: dict[str, str], stage: str) -> Iterator[Finding]:
