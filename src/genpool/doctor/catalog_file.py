@@ -36,15 +36,21 @@ class CatalogFile:
 
     Args:
         pool: The pool.
+        known: Whether the file is known to be sound, or to be of no use; None where it is to be looked at.
     """
 
-    def __init__(self, pool: Examined) -> None:
+    def __init__(self, pool: Examined, *, known: bool | None = None) -> None:
         self._pool = pool
         self.defect: str | None = None
         """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
         self.differing: list[tuple[str, str]] = []
         """Stage and id of what it says otherwise than the files."""
-        self._database = self._sound(stamp_of(pool.pipeline, pool.salt))
+        self._database = None if known is False else self._sound(checked=known is True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is there and sound, so that it is compared."""
+        return self._database is not None
 
     def close(self) -> None:
         """Close the file."""
@@ -52,8 +58,9 @@ class CatalogFile:
             self._database.close()
             self._database = None
 
-    def _sound(self, stamp: int) -> sqlite3.Connection | None:
+    def _sound(self, *, checked: bool) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
+        stamp = stamp_of(self._pool.pipeline, self._pool.salt)
         path = self._pool.layout.catalog
         if not os.path.lexists(path):
             return None
@@ -63,7 +70,7 @@ class CatalogFile:
         database = None
         try:
             database = _opened(path.absolute().as_posix())
-            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")] if not checked else ["ok"]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
             elif database.execute("PRAGMA user_version").fetchone()[0] == stamp:
