@@ -27,13 +27,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from genpool.cli.main import VERBS
 from make_pool import Shape, make_pool, thin
 from measure import print_table
 
@@ -71,6 +70,18 @@ HASHING: Final = (
     + "from hashlib import sha256\n"
     + "print(sum(len(sha256(read(f'{f}/{n}')).hexdigest()) for f in folders for n in os.listdir(f)))"
 )
+NOTICING: Final = """
+import sys, time
+from contextlib import closing
+from genpool.pool import Pool
+pool = Pool.open(sys.argv[1])
+pool.config, pool.store
+wall, cpu = time.perf_counter(), time.process_time()
+with closing(pool.catalog()) as catalog:
+    for stage in pool.config.pipeline:
+        catalog.token(stage)
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
 SIGNAC: Final = """
 import os, sys, signac
 project = signac.get_project(sys.argv[1])
@@ -102,22 +113,30 @@ class Question:
     """What comes before it, not measured."""
     varies: bool = False
     """Whether its answer need not be the same twice: it holds a time or a name of its own."""
+    inside: bool = False
+    """Whether it prints what its work took, wall clock and processor, so that its start does not count."""
 
     def ask(self, root: Path) -> tuple[Cost, bytes]:
         """Ask it; return what it took and the digest of what it printed."""
         if self.prepare is not None:
             self.prepare()
         before = ["-m", "genpool", "--pool", os.fspath(root)]
-        return measured([sys.executable, *(() if self.is_floor else before), *self.words], self.name)
+        command = [sys.executable, *(() if self.is_floor else before), *self.words]
+        with tempfile.TemporaryFile() as out:
+            cost = measured(command, self.name, out)
+            out.seek(0)
+            if self.inside:
+                cost = Cost(*map(float, out.read().split()), memory=cost.memory)
+            return cost, file_digest(out, "sha256").digest()
 
 
-def measured(command: Sequence[str], name: str) -> tuple[Cost, bytes]:
-    """Run a process; return what it took and the digest of what it printed.
+def measured(command: Sequence[str], name: str, out: IO[bytes]) -> Cost:
+    """Run a process; return what it took.
 
     A bare interpreter stands in between: the kernel counts as a process's memory what the process that forked it held.
     """
     reading, writing = os.pipe()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors:
         launched = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(writing), *command]
         code = subprocess.run(
             launched, check=False, stdout=out, stderr=errors, stdin=subprocess.DEVNULL, pass_fds=[writing]
@@ -128,9 +147,8 @@ def measured(command: Sequence[str], name: str) -> tuple[Cost, bytes]:
         if code:
             errors.seek(0)
             raise RuntimeError(f"{name}: exit code {code}: {errors.read().decode()[-2_000:]}")
-        out.seek(0)
         wall, cpu, memory = map(float, said)
-        return Cost(wall, cpu, memory / (2**20 if sys.platform == "darwin" else 2**10)), sha256(out.read()).digest()
+        return Cost(wall, cpu, memory / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -191,11 +209,6 @@ def signac_project(folder: Path, tasks: int) -> Question:
     return Question("signac", ("-c", SIGNAC, os.fspath(folder), str(tasks)), is_floor=True)
 
 
-def is_there(verb: str) -> bool:
-    """Return whether genpool has a verb."""
-    return verb in VERBS
-
-
 def measure(folder: Path, tasks: int, rounds: int, processes: int) -> dict[str, Cost]:
     """Return what every question costs in a pool of so many tasks, floors included.
 
@@ -219,13 +232,14 @@ def measure(folder: Path, tasks: int, rounds: int, processes: int) -> dict[str, 
     opened = Question(
         "id (opens the pool)", ("id", "draft", "combo_id=a", "template_id=b", "llm_model_id=c", "replicate=1")
     )
+    noticing = Question("nothing changed", ("-c", NOTICING, os.fspath(root)), is_floor=True, varies=True, inside=True)
     asked = documents(root)
-    answers = _rounds(best, root, rounds, [opened, *asked])
-    if is_there("manifest"):
-        built = Question("manifest build", ("manifest", "build", "whole"), prepare=partial(_without_manifests, root))
-        _rounds(best, root, least, [built])
-        again = _rounds(best, root, rounds, [Question("status, manifest", asked[1].words)])
-        _same(answers["status"], again["status, manifest"], "status with a manifest")
+    answers = _rounds(best, root, rounds, [opened, noticing, *asked])
+    built = Question("manifest build", ("manifest", "build", "whole"), prepare=partial(_without_manifests, root))
+    _rounds(best, root, least, [built])
+    known = [replace(one, name=f"{one.name}, manifest") for one in asked if one.name in {"status", "missing"}]
+    for name, answer in _rounds(best, root, rounds, known).items():
+        _same(answers[name.removesuffix(", manifest")], answer, name)
     _say(f"{tasks:,} tasks: every cache deleted, asked again")
     for question in asked:
         forget(root)
@@ -271,8 +285,9 @@ def _say(text: str) -> None:
 # --- tables ---------------------------------------------------------------------------------------
 
 ORDER: Final = (
-    "python|listing|parsing|hashing|signac|id (opens the pool)|show|why|status|status, manifest|missing|ls, filtered|"
-    "ls of the pool by origin|plan|run, nothing to do|first look (status)|manifest build|doctor"
+    "python|listing|parsing|hashing|signac|id (opens the pool)|nothing changed|show|why|status|status, manifest|"
+    "missing|missing, manifest|ls, filtered|ls of the pool by origin|plan|run, nothing to do|first look (status)|"
+    "manifest build|doctor"
 ).split("|")
 
 
