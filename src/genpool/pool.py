@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from genpool.adoption import adopt, record_slots
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
+from genpool.catalog_follower import following
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
@@ -346,7 +347,7 @@ class Pool:
         For arguments and errors see `reparse_attempts`.
         """
         pipeline, store = self.config.pipeline, self.store
-        with closing(self.catalog()) as catalog:
+        with closing(self.catalog()) as catalog, following(self.store, pipeline):
             return reparse_attempts(self.layout, pipeline, store, catalog, self.inputs, cohort_id, stage, apply=apply)
 
     # -- running -----------------------------------------------------------------------------------
@@ -409,7 +410,8 @@ class Pool:
             plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
-            report = await execute(plan, self.config, self.store, inputs, options)
+            with following(self.store, self.config.pipeline):
+                report = await execute(plan, self.config, self.store, inputs, options)
             if not report.interrupted:  # who wants to leave is not kept waiting for a cache
                 self.manifests.keep_up(cohort_id)
             return report

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from genpool.catalog_rows import Condition, row_of, stamp_of
+from genpool.catalog_reader import stamp_of
+from genpool.catalog_rows import Condition, kind_of, row_of
 from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class CatalogFile:
 
     def _sound(self, *, checked: bool) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
-        stamp = stamp_of(self._pool.pipeline, self._pool.salt)
+        kind = kind_of(self._pool.pipeline, self._pool.salt)
         path = self._pool.layout.catalog
         if not os.path.lexists(path):
             return None
@@ -73,7 +74,7 @@ class CatalogFile:
             said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")] if not checked else ["ok"]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
-            elif database.execute("PRAGMA user_version").fetchone()[0] == stamp:
+            elif database.execute("PRAGMA user_version").fetchone()[0] == kind:
                 return database
         except sqlite3.OperationalError:
             pass  # locked for long, or it cannot be opened here: the commands go on without it as well
@@ -108,8 +109,17 @@ class CatalogFile:
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
             same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
-        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
+        if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._stamp(stage, gen_id))):
             self.differing.append((stage, gen_id))
+
+    def content(self, stage: str) -> str | None:
+        """Return a stage's content (`change_tokens.StageToken`), where a look would take the catalog's word for it."""
+        if self._database is None or not self._is_trusted(stage):
+            return None
+        with suppress(sqlite3.DatabaseError):
+            row = self._database.execute("SELECT content FROM stages WHERE stage = ?", (stage,)).fetchone()
+            return None if row is None else str(row[0])
+        return None
 
     def look_for_strangers(self) -> None:
         """Note what the catalog has that is not there."""
@@ -129,11 +139,17 @@ class CatalogFile:
         known = self._database.execute(query, (stage,)).fetchone()
         return is_trusted(self._changed(stage), known)
 
-    def _changed(self, *names: str) -> int:
+    def _changed(self, stage: str) -> int:
         try:
-            return os.lstat(self._pool.place("/".join(("gens", *names)))).st_ctime_ns
+            return os.lstat(self._pool.place(f"gens/{stage}")).st_ctime_ns
         except OSError:
             return 0
+
+    def _stamp(self, stage: str, gen_id: str) -> int | None:
+        try:
+            return stamp_of(os.lstat(self._pool.place(f"gens/{stage}/{gen_id}")))
+        except OSError:
+            return None
 
 
 def _opened(path: str) -> sqlite3.Connection:

@@ -18,6 +18,7 @@ from genpool.doctor.examined import Examined
 from genpool.doctor.findings import Finding, Fix
 from genpool.doctor.generations import Checked
 from genpool.doctor.leftovers import LeftoverCheck, still_stands
+from genpool.doctor.manifest_files import manifest_findings
 from genpool.doctor.mending import mended
 from genpool.doctor.sources import sources
 from genpool.doctor.spreading import checked
@@ -100,6 +101,7 @@ def examine(
         found += leftovers.trash()
         catalog.look_for_strangers()
         found += _of_catalog(layout, catalog)
+        found += manifest_findings(layout, pipeline, store.salt, catalog.content)
     counts = read.counts + books.counts + leftovers.counts
     standing = {one: None for one in (*read.findings, *found) if one.fix is None or _stands(layout, one)}
     ordered = sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0))
