@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
     from datetime import datetime
 
+    from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
@@ -304,19 +305,25 @@ class Pool:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+    def examine(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
 
         Args:
-            progress: Told what is being read, and how many directories of it were.
-        """
-        return examine(self.layout, self.config.pipeline, self.store, progress)
+            progress: Told what is being read, how much of it was, and of how much where that is known.
+            processes: How many processes read at a time, where there are many generations. A program that asks for more
+                than one is started by `if __name__ == "__main__":`, as `multiprocessing` demands.
 
-    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        Raises:
+            StorageFailed: One of these processes was killed from outside.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress, processes)
+
+    def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Examine the pool, and mend what can be without losing anything.
 
         Args:
             progress: As of `examine`.
+            processes: As of `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -326,7 +333,7 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
 
     # -- what was bought ---------------------------------------------------------------------------
 
