@@ -37,6 +37,7 @@ VERBS: Final = {
     "fill-gaps": "Print the spec that makes levels of an axis comparable.",
     "ls": "List cohorts, or the generations of one, or of the pool.",
     "show": "Show one generation: its texts and what led to them.",
+    "manifest": "Make, check or remove the caches of how cohorts' members stand.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
     "doctor": "Check the whole pool, and mend what is safe.",
