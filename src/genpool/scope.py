@@ -404,8 +404,8 @@ class CohortScope:
 def _values(stage: Stage, fields: Mapping[str, FieldValue]) -> list[FieldValue | None]:
     """Return a signature's values as a frame has them."""
     values = [fields.get(name) for name in stage.fields]
-    last = values[-1]
-    return [*values[:-1], int(last) if isinstance(last, int) or (last or "").isdecimal() else None]
+    last = str(values[-1])
+    return [*values[:-1], int(last) if last.isascii() and last.isdecimal() and len(last) < 11 else None]
 
 
 def _stated(record: Record) -> dict[str, FieldValue]:

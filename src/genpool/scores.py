@@ -48,7 +48,7 @@ FRAME: Final = {
     "min": "Float64",
     "max": "Float64",
 }
-"""The columns of a stage's frame and their types, beside the signature's fields: texts, and whole numbers for replicates.
+"""The columns of a stage's frame and their types, beside the signature's fields.
 
 States are `own`, `reused`, `missing`, `unusable`; `made` where no cohort was asked about; `above` for what is no member
 but above one.
@@ -236,7 +236,7 @@ def _with_reasons(scope: Judged, table: pl.DataFrame) -> pl.DataFrame:
     """Return judgements with the reasons that judges gave."""
     import polars as pl
 
-    said = {}
+    said: dict[str, str | None] = {}
     for (name,), part in table.group_by("stage"):
         ids = part["gen_id"].to_list()
         said.update(zip(ids, scope.reasons(scope.pipeline[str(name)], ids), strict=True))
