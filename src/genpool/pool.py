@@ -28,6 +28,7 @@ from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sour
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.export import export, exported_stages
+from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
@@ -44,10 +45,10 @@ from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
-from genpool.scores import aggregated_scores
+from genpool.scores import aggregated_scores, axes_of
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.table_files import write_tables
-from genpool.tables import all_tables
+from genpool.tables import all_tables, generation_scores, top_texts
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
@@ -142,7 +143,7 @@ class Pool:
         return self._read(cohort_id, self.inputs)
 
     def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
-        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, refresh=refresh)
+        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, self._best, refresh=refresh)
         return read_spec(cohort_id, self.config, inputs, find_roots)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
@@ -429,6 +430,14 @@ class Pool:
             NotFound: The cohort has no membership; it was never run.
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+
+    def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
+        """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
+        import polars as pl
+
+        judgements = self.scores(*cohort_ids).filter(pl.col("judged_stage") == stage.name)
+        best = top_texts(generation_scores(judgements, axes_of(self.config.pipeline)), number, by)
+        return Ranking(tuple(best.frame["judged_gen_id"]), best.notes)
 
     def wide_scope(self, cohort_ids: Sequence[str] = ()) -> Judged:
         """Return what tables are made from: one cohort, several together, or without any all that the pool holds.

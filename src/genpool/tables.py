@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import UsageError, nearest
+from genpool.from_reader import MEAN_SCORE
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, member_lineages
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from genpool.scores import Axes, Judged
 
 NORMALISED: Final = "0 to 1 (normalised)"
-MEAN_SCORE: Final = "mean_score"
 
 _CELL: Final = ["stage", "rubric", "judge"]
 """Who speaks: what is averaged over once each."""
@@ -217,7 +217,8 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     ranked = scores.frame.with_columns(
         pl.mean_horizontal(columns, ignore_nulls=False).alias("by") if columns else pl.lit(None, pl.Float64).alias("by")
     )
-    rankable = ranked.filter(pl.col("by").is_not_null()).sort("by", "judged_gen_id", descending=[True, False])
+    order = pl.col("by").round(12)  # equal means need not be equal in their last bit
+    rankable = ranked.filter(pl.col("by").is_not_null()).sort(order, "judged_gen_id", descending=[True, False])
     notes = list(scores.notes)
     without = ranked.height - rankable.height
     if without:

@@ -82,13 +82,14 @@ def _table(
 ) -> Table:
     """Return the table that is asked for."""
     from genpool import tables
+    from genpool.from_reader import MEAN_SCORE
     from genpool.scores import aggregated_scores, member_lineages
 
     judgements = aggregated_scores(scope)
     if coverage:
         return tables.coverage(member_lineages(scope), judgements)
     if top is not None:
-        return tables.top_texts(tables.generation_scores(judgements, axes), top, rank or tables.MEAN_SCORE)
+        return tables.top_texts(tables.generation_scores(judgements, axes), top, rank or MEAN_SCORE)
     if pivot:
         rows, columns = ([axes.column(one) for one in side] for side in pivot)
         return tables.pivot(judgements, rows, columns)
