@@ -12,8 +12,8 @@ from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from genpool.finding import Listing, MemberState
     from genpool.pool import Pool
-    from genpool.scope import Listing, MemberState
 
 _SHORTEST: Final = 8
 """The fewest characters that an id is cut to."""
@@ -118,7 +118,7 @@ def _cohorts(pool: Pool, *, as_json: bool) -> int:
         row: dict[str, Any] = {"cohort_id": name, "members": None, "spec": pool.layout.spec(name).is_file()}
         try:
             if pool.layout.membership(name).is_file():
-                row["members"] = len(pool.scope(name).member_ids)
+                row["members"] = pool.scope(name).size
         except GenpoolError as error:
             row["error"] = error.as_json()
         rows.append(row)
