@@ -37,6 +37,7 @@ VERBS: Final = {
     "scores": "Say how texts were judged: means by any axes, the best texts.",
     "tables": "Write the tables of scores as Parquet and CSV.",
     "export": "Write texts with their lineage and scores.",
+    "diff": "Set two cohorts side by side: spec, members, drift, scores.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
     "doctor": "Check the whole pool, and mend what is safe.",
