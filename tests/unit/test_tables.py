@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 from genpool.errors import UsageError
-from genpool.scores import aggregated_schema, axes_of
+from genpool.scores import JUDGEMENT, aggregated_schema, axes_of
 from genpool.stages import DEFAULT_PIPELINE, Pipeline, Stage
 from genpool.tables import NORMALISED, Table, coverage, generation_scores, mean_scores, pivot, top_texts, varying
 
@@ -355,3 +356,8 @@ def test_a_pipeline_that_does_not_judge_has_no_judgements_and_says_so() -> None:
     for found in (generation_scores(empty, axes_of(pipeline)), mean_scores(empty, [])):
         assert found.frame.is_empty()
         assert found.notes == ("there are no judgements: nothing was judged yet, or no stage judges",)
+
+
+def test_every_column_of_a_judgement_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/scores.md").read_text()
+    assert {name for name in JUDGEMENT if f"`{name}`" not in page} == set()
