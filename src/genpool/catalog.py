@@ -23,17 +23,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from genpool.catalog_rows import Condition, StageWriter, prepare, row_of, stamp_of, transaction
-from genpool.change_tokens import DISTRUST, NEVER, StageToken, folder_changed, is_trusted, slots_digest
-from genpool.durable import lies_with_the_file, make_directory
-from genpool.errors import GenpoolError, StorageFailed
+from genpool.catalog_reader import StageReader
+from genpool.catalog_rows import Condition, StageWriter, prepare, stamp_of, transaction
+from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
+from genpool.durable import make_directory
+from genpool.errors import StorageFailed
 from genpool.present import Making, Present
 from genpool.records import NO_REPLICATE, Score
 from genpool.signatures import FILE_NAME, Signature
 from genpool.slots import Sibling, assign, read_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from genpool.catalog_rows import Row
     from genpool.directory_store import DirectoryStore
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
 
 _BUSY_SECONDS: Final = 30.0
-_BATCH: Final = 1000  # records read, then written in one transaction
+_BATCH: Final = 10_000  # records read, then written in one transaction
+_CACHE_KIB: Final = 65_536
+_PROGRESS: Final = 1000  # records between two words about how far it is
 
 _T = TypeVar("_T")
 
@@ -140,6 +143,8 @@ class Catalog:
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            database.execute("PRAGMA wal_autocheckpoint = 10000")
             prepare(database, stamp_of(self._pipeline, self._store.salt))
         except BaseException:
             database.close()
@@ -176,8 +181,9 @@ class Catalog:
             return
         with transaction(database):
             changed, looked, unread = self._look(database, stage)
+            others = _commits_of_others(database)
         if unread:
-            self._read(database, stage, unread)
+            self._read(database, stage, unread, others)
             with transaction(database):
                 writer = StageWriter(database, stage.name)
                 writer.looked(changed, looked)
@@ -191,18 +197,19 @@ class Catalog:
         """
         changed = folder_changed(self._layout, stage)
         looked = time.time_ns()
-        stamps = self._stamps(stage)
-        gone, odd = [], []
-        query = "SELECT gen_id, stamp, state FROM gens WHERE stage = ?"
-        for gen_id, stamp, state in database.execute(query, (stage.name,)):
-            if gen_id not in stamps:
-                gone.append(gen_id)
-            elif state != Condition.WHOLE:
-                odd.append(gen_id)
-            elif stamps[gen_id] == stamp:
-                del stamps[gen_id]
-        unread = sorted(stamps)
         writer = StageWriter(database, stage.name)
+        gone: list[str] = []
+        if database.execute("SELECT 1 FROM gens WHERE stage = ? LIMIT 1", (stage.name,)).fetchone() is None:
+            unread = sorted(filter(FILE_NAME.fullmatch, self._store.listed(stage)))
+        else:
+            stamps = self._stamps(stage)
+            query = "SELECT gen_id, stamp, state FROM gens WHERE stage = ?"
+            for gen_id, stamp, state in database.execute(query, (stage.name,)):
+                if gen_id not in stamps:
+                    gone.append(gen_id)
+                elif stamps[gen_id] == stamp and state == Condition.WHOLE:
+                    del stamps[gen_id]
+            unread = sorted(stamps)
         writer.remove(gone)
         # until what is new has been read, the index is not that of the folder
         writer.looked(NEVER if unread else changed, looked)
@@ -232,51 +239,35 @@ class Catalog:
         odd = {row[0]: row[1:] for row in database.execute(query, (stage.name,))}
         if not odd:
             return
-        rows = [self._row(stage, gen_id) for gen_id in sorted(odd)]
-        mended = [str(row["gen_id"]) for row in rows if (row["state"], row.get("problem")) != odd[row["gen_id"]]]
-        self._read(database, stage, mended)
+        others = _commits_of_others(database)
+        reader = StageReader(stage, self._store)
+        rows = [reader.read(gen_id) for gen_id in sorted(odd)]
+        mended = [row.gen_id for row in rows if (row.state, row.problem) != odd[row.gen_id]]
+        self._read(database, stage, mended, others)
 
-    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: Sequence[str]) -> None:
-        """Read the records of some generations into the index, batch by batch."""
+    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: Sequence[str], others: int) -> None:
+        """Read the records of some generations into the index, batch by batch.
+
+        Args:
+            database: The index.
+            stage: The stage.
+            gen_ids: The generations.
+            others: What others had written when these were found (`_commits_of_others`).
+        """
+        reader = StageReader(stage, self._store)
         for start in range(0, len(gen_ids), _BATCH):
-            rows = [self._row(stage, gen_id) for gen_id in gen_ids[start : start + _BATCH]]
+            rows = []
+            for at, gen_id in enumerate(gen_ids[start : start + _BATCH], start=start + 1):
+                rows.append(reader.read(gen_id))
+                if at % _PROGRESS == 0:
+                    self._progress(at, len(gen_ids))
             with transaction(database):
                 writer = StageWriter(database, stage.name)
-                writer.put(self._still_so(stage, rows))
+                if _commits_of_others(database) != others:
+                    rows = _as_now(reader, rows)
+                # one that is gone changed its folder, which is looked at again
+                writer.put([row for row in rows if row.read is not None])
                 writer.finish()
-            self._progress(min(start + _BATCH, len(gen_ids)), len(gen_ids))
-
-    def _still_so(self, stage: Stage, rows: Sequence[Row]) -> Iterator[Row]:
-        """Yield rows of directories that are still those that were read; what changed meanwhile is read again."""
-        for row in rows:
-            now = self._stamp(stage, str(row["gen_id"]))
-            again = row if now == row["read"] else self._row(stage, str(row["gen_id"]))
-            if again["read"] is not None:  # else it is gone: the folder has changed then, and is looked at again
-                yield again
-
-    def _stamp(self, stage: Stage, gen_id: str) -> int | None:
-        """Return the change time of a generation's directory; None where there is none."""
-        try:
-            return os.lstat(f"{self._layout.stage(stage.name)}/{gen_id}").st_ctime_ns
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageFailed(f"cannot look at {stage.name} {gen_id}: {error.strerror}") from error
-
-    def _row(self, stage: Stage, gen_id: str) -> Row:
-        """Look at one generation; what it says, with the change time (`read`) that its directory had before."""
-        stamp = self._stamp(stage, gen_id)
-        young = stamp is not None and abs(time.time_ns() - stamp) <= DISTRUST
-        facts: Row = {"gen_id": gen_id, "read": stamp, "stamp": None if young else stamp}
-        if self._store.incomplete(stage, [gen_id]):
-            return {**facts, "state": Condition.INCOMPLETE}
-        try:
-            record = self._store.record(stage, gen_id)
-        except GenpoolError as error:
-            if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
-                raise  # it says nothing about the generation: its slot must not go to another
-            return {**facts, "state": Condition.UNUSABLE, "problem": error.message}
-        return {**row_of(record, self._store.salt), **facts}
 
     # -- questions about a stage -------------------------------------------------------------------
 
@@ -457,3 +448,13 @@ class Catalog:
             "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
         )
         yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+
+
+def _commits_of_others(database: sqlite3.Connection) -> int:
+    """Return a number that is another one after any other connection wrote to the index."""
+    return int(database.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _as_now(reader: StageReader, rows: Iterable[Row]) -> list[Row]:
+    """Return rows of directories as they are now: what changed since it was read is read again."""
+    return [row if reader.stamp(row.gen_id) == row.read else reader.read(row.gen_id) for row in rows]

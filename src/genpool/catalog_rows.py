@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
@@ -22,7 +22,7 @@ from genpool.slots import seconds_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from genpool.records import Record
     from genpool.stages import Pipeline
@@ -104,8 +104,50 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 # --- what a row says ------------------------------------------------------------------------------
 
-Row = dict[str, object]
-"""What the catalog holds of a directory: column to value, but `making` as its four parts; what is left out is NULL."""
+
+class Row(NamedTuple):
+    """What the catalog holds of one directory under gens/.
+
+    From `gen_id` on it is what answers depend on, and what the content is a sum over. The words of what is wrong are
+    not among that: they name the path by which the pool was opened.
+    """
+
+    stamp: int | None
+    """The change time of the directory, in nanoseconds; None where it was too young to be trusted."""
+    read: int | None
+    """The same before it was read, trusted or not; None where it was not there."""
+    problem: str | None
+    gen_id: str
+    state: int
+    source: str | None = None
+    choices: str | None = None
+    replicate: int | None = None
+    legacy: int = 0
+    created: float | None = None
+    inputs: bytes | None = None
+    below: bytes | None = None
+    """The digest of inputs that a child has which was made from its text."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    score: float | None = None
+    least: float | None = None
+    most: float | None = None
+    origin: str | None = None
+    mode: str | None = None
+    template: str | None = None
+    model: str | None = None
+
+    def facts(self) -> bytes:
+        """Return a digest (16 bytes) over what answers depend on."""
+        return hashed(orjson.dumps(self[_FIRST_FACT:], default=bytes.hex))[:16]
+
+
+_FIRST_FACT: Final = Row._fields.index("gen_id")
+
+
+def row_without_record(gen_id: str, condition: Condition, problem: str | None = None) -> Row:
+    """Return the row of a directory that is not a whole generation."""
+    return Row(None, None, problem, gen_id, condition)
 
 
 def parent_bytes(parsed_digest: str) -> bytes:
@@ -115,35 +157,40 @@ def parent_bytes(parsed_digest: str) -> bytes:
 
 def row_of(record: Record, salt: str) -> Row:
     """Return what the index holds of a record."""
-    stage, values = record.stage, record.signature.values
+    values = record.signature.values
     replicate = record.signature.replicate
     legacy = record.is_legacy and (replicate == NO_REPLICATE or right_id(record.signature, salt) != record.gen_id)
     usage = (record.call or {}).get("usage")
     tokens = usage if isinstance(usage, dict) else {}
     parsed = _bytes_of(record.fingerprints.get("parsed"))
     score = record.score
-    return {
-        **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
-        **({} if score is None else {"score": score.value, "least": score.min, "most": score.max}),
-        "stage": stage.name,
-        "gen_id": record.gen_id,
-        "state": Condition.WHOLE,
-        "source": record.signature.source,
-        "choices": choices_key(values[1:-1]),
-        "replicate": replicate or None,
-        "legacy": int(legacy),
-        "created": seconds_of(record.created_at),
-        "inputs": _bytes_of(record.fingerprints.get("inputs")),
-        "below": None if parsed is None else hashed(parent_bytes(parsed.hex())),
-        "origin": record.origin_cohort_id,
-        "mode": record.mode,
-        "template": _text_of(record.fingerprints.get("template")),
-        "model": _text_of(record.fingerprints.get("model")),
-    }
+    return Row(
+        stamp=None,
+        read=None,
+        problem=None,
+        gen_id=record.gen_id,
+        state=Condition.WHOLE,
+        source=record.signature.source,
+        choices=choices_key(values[1:-1]),
+        replicate=replicate or None,
+        legacy=int(legacy),
+        created=seconds_of(record.created_at),
+        inputs=_bytes_of(record.fingerprints.get("inputs")),
+        below=None if parsed is None else hashed(parent_bytes(parsed.hex())),
+        input_tokens=_count_of(tokens.get("input_tokens")),
+        output_tokens=_count_of(tokens.get("output_tokens")),
+        score=None if score is None else score.value,
+        least=None if score is None else score.min,
+        most=None if score is None else score.max,
+        origin=record.origin_cohort_id,
+        mode=record.mode,
+        template=_text_of(record.fingerprints.get("template")),
+        model=_text_of(record.fingerprints.get("model")),
+    )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _count_of(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
 def _text_of(value: object) -> str | None:
@@ -157,29 +204,11 @@ def _bytes_of(digest: object) -> bytes | None:
         return None
 
 
-_FACTS: Final = (
-    "gen_id state source choices replicate legacy origin mode template model created "
-    "input_tokens output_tokens score least most".split()
-)
-"""What answers depend on. Not among it: the words of what is wrong, which name the path that the pool was opened by."""
-
-
-def facts_of(row: Mapping[str, object]) -> bytes:
-    """Return a digest (16 bytes) over what a row says."""
-    facts = [row.get(name) for name in _FACTS]
-    for name in ("inputs", "below"):
-        digest = row.get(name)
-        facts.append(digest.hex() if isinstance(digest, bytes) else None)
-    return hashed(orjson.dumps(facts))[:16]
-
-
 # --- writing --------------------------------------------------------------------------------------
 
-_COLUMNS: Final = (
-    "stage gen_id stamp state source choices replicate legacy making created inputs below "
-    "input_tokens output_tokens score least most problem facts".split()
-)
-_PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_ORIGIN: Final = Row._fields.index("origin")
+_STORED: Final = ("stamp", *Row._fields[2:_ORIGIN], "stage", "making", "facts")
+_PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"  # noqa: S608
 
 
 class StageWriter:
@@ -197,24 +226,22 @@ class StageWriter:
         self._changed: int = known[0] if known else NEVER
         self._looked: int = known[1] if known else 0
         self._content = int(known[2], 16) if known else 0
+        self._makings: dict[tuple[str | None, ...], int] = {}  # origin, mode, template, model
 
-    def put(self, rows: Iterable[Row]) -> None:
-        """Write rows, in the place of what was said of the same directories."""
+    def put(self, rows: Sequence[Row]) -> None:
+        """Write rows, in the place of what was said of the same directories; no two of them are about one."""
+        self._forget([row.gen_id for row in rows])
         ready = []
         for row in rows:
-            self._forget(str(row["gen_id"]))
-            facts = facts_of(row)
+            facts = row.facts()
             self._content += int.from_bytes(facts)
-            values = {"legacy": 0, **row, "stage": self._stage, "making": self._making(row), "facts": facts}
-            ready.append([values.get(name) for name in _COLUMNS])
+            ready.append((row.stamp, *row[2:_ORIGIN], self._stage, self._making(row), facts))
         self._database.executemany(_PUT, ready)
 
-    def remove(self, gen_ids: Iterable[str]) -> None:
+    def remove(self, gen_ids: Sequence[str]) -> None:
         """Remove what is said of some directories."""
-        gone = list(gen_ids)
-        for gen_id in gone:
-            self._forget(gen_id)
-        of_stage = [(self._stage, gen_id) for gen_id in gone]
+        self._forget(gen_ids)
+        of_stage = [(self._stage, gen_id) for gen_id in gen_ids]
         self._database.executemany("DELETE FROM gens WHERE stage = ? AND gen_id = ?", of_stage)
 
     def looked(self, changed: int, looked: int) -> None:
@@ -227,19 +254,24 @@ class StageWriter:
         values = (self._stage, self._changed, self._looked, content)
         self._database.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
 
-    def _forget(self, gen_id: str) -> None:
-        """Take what is said of a directory out of the content."""
-        query = "SELECT facts FROM gens WHERE stage = ? AND gen_id = ?"
-        row = self._database.execute(query, (self._stage, gen_id)).fetchone()
-        if row is not None and row[0] is not None:
-            self._content -= int.from_bytes(row[0])
+    def _forget(self, gen_ids: Sequence[str]) -> None:
+        """Take what is said of some directories out of the content."""
+        query = "SELECT facts FROM gens WHERE stage = ? AND gen_id IN (SELECT value FROM json_each(?))"
+        for (facts,) in self._database.execute(query, (self._stage, orjson.dumps(gen_ids).decode())):
+            self._content -= int.from_bytes(facts or b"")
 
     def _making(self, row: Row) -> int | None:
         """Return the number of how a generation was made."""
-        if row["state"] != Condition.WHOLE:
+        if row.state != Condition.WHOLE:
             return None
-        template, model = (self._number(row.get(name)) for name in ("template", "model"))
-        made = (row.get("origin"), row["mode"], template, model)
+        made = (row.origin, row.mode, row.template, row.model)
+        number = self._makings.get(made)
+        if number is None:
+            number = self._makings[made] = self._making_number(row)
+        return number
+
+    def _making_number(self, row: Row) -> int:
+        made = (row.origin, row.mode, self._digest_number(row.template), self._digest_number(row.model))
         query = "SELECT id FROM makings WHERE origin IS ? AND mode = ? AND template IS ? AND model IS ?"
         found = self._database.execute(query, made).fetchone()
         if found is not None:
@@ -247,7 +279,7 @@ class StageWriter:
         insert = "INSERT INTO makings (origin, mode, template, model) VALUES (?, ?, ?, ?)"
         return int(self._database.execute(insert, made).lastrowid or 0)
 
-    def _number(self, digest: object) -> int | None:
+    def _digest_number(self, digest: str | None) -> int | None:
         """Return the short number of a digest."""
         if digest is None:
             return None

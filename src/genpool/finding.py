@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import NotFound
 from genpool.filters import Candidate, choose, read_conditions
+from genpool.signatures import FILE_NAME
 from genpool.stages import PARENT_FIELD
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ MADE: Final = "made"
 
 _CANDIDATES: Final = 5
 """So many of the ids that an ambiguous beginning may stand for are told."""
+_EVERY: Final = 2**62
+_BEGINNING: Final = re.compile(r"[A-Za-z0-9._-]{0,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +108,32 @@ def lineage(pipeline: Pipeline, store: GenerationStore, record: Record) -> list[
     return found
 
 
-def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> Record:
+def find_generation(
+    pipeline: Pipeline, store: GenerationStore, open_catalog: Callable[[], Catalog], gen_id: str
+) -> Record:
     """Return the record of a generation by its id, or by the only id that starts so.
+
+    A whole id is looked up in the store itself; no stage is listed for it.
 
     Raises:
         NotFound: No generation, or more than one, has an id that starts so.
     """
-    found = _only(pipeline, store.listed, gen_id, "generations have an id")
+    if FILE_NAME.fullmatch(gen_id):
+        for stage in pipeline:
+            with suppress(NotFound):
+                return store.record(stage, gen_id)
+    with closing(open_catalog()) as catalog:
+        found = _only(pipeline, lambda stage: beginning_with(catalog, stage, gen_id), gen_id, "generations have an id")
     if found is None:
         raise NotFound(
             f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations"
         )
     return store.record(*found)
+
+
+def beginning_with(catalog: Catalog, stage: Stage, beginning: str, limit: int = _EVERY) -> list[str]:
+    """Return the ids of a stage that begin so, as many as are wanted; what no id can begin with is no error."""
+    return catalog.beginning_with(stage, beginning, limit) if _BEGINNING.fullmatch(beginning) else []
 
 
 def find_attempts(
@@ -133,7 +152,7 @@ def find_attempts(
 
 
 def _only(
-    pipeline: Pipeline, listed: Callable[[Stage], frozenset[str]], gen_id: str, what: str
+    pipeline: Pipeline, listed: Callable[[Stage], Collection[str]], gen_id: str, what: str
 ) -> tuple[Stage, str] | None:
     """Return stage and id of what bears an id, or of the only thing whose id starts so; None where nothing does.
 

@@ -89,6 +89,13 @@ def pipeline_digest(pipeline: Pipeline, salt: str) -> str:
     return sha256(canonical_json([salt, stages]))
 
 
+def json_schema() -> str:
+    """Return the JSON Schema of a manifest, as the package publishes it."""
+    from importlib import resources
+
+    return resources.files("genpool").joinpath("schemas", "manifest-1.json").read_text(encoding="utf-8")
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 

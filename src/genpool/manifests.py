@@ -82,18 +82,10 @@ class Manifests:
         if isinstance(found, Unfit):
             return found
         membership = _Digest(lambda: _file_digest(self._layout.membership(cohort_id)))
-        unfit = self._of_another(cohort_id, found.head) or self._moved_on(cohort_id, found.head)
-        manifest = unfit or self._decoded(cohort_id, found)  # digests are made meanwhile
-        return self._damage(cohort_id, found) or self._misfit(cohort_id, found.head, membership) or manifest
-
-    def is_good(self, cohort_id: str) -> bool:
-        """Return whether a cohort's manifest would be used; its columns are not parsed."""
-        found = self._read(cohort_id)
-        if isinstance(found, Unfit) or self._damage(cohort_id, found) is not None:
-            return False
-        membership = _Digest(lambda: _file_digest(self._layout.membership(cohort_id)))
-        unfit = self._of_another(cohort_id, found.head) or self._misfit(cohort_id, found.head, membership)
-        return unfit is None and self._moved_on(cohort_id, found.head) is None
+        unfit = self._of_another(cohort_id, found.head)
+        manifest = unfit or self._moved_on(cohort_id, found.head) or self._decoded(cohort_id, found)
+        # the digests were made meanwhile
+        return self._damage(cohort_id, found) or unfit or self._misfit(cohort_id, found.head, membership) or manifest
 
     def stored(self, cohort_id: str) -> Manifest | Unfit:
         """Return a cohort's manifest whether or not it is stale, or why it cannot be read."""
@@ -192,14 +184,13 @@ class Manifests:
             manifest = self._made(cohort_id)
             path = self._layout.manifest(cohort_id)
             with storage_errors(f"cannot write the manifest of {cohort_id!r}"):
-                refuse_link(path)
                 replace_file(path, encode(manifest))
         return manifest
 
     def keep_up(self, cohort_id: str) -> None:
         """Write a cohort's manifest unless it is good. Where that cannot be, nothing is lost but time later."""
         with suppress(GenpoolError):
-            if not self.is_good(cohort_id):
+            if isinstance(self.good(cohort_id), Unfit):
                 self.write(cohort_id)
 
     def _made(self, cohort_id: str) -> Manifest:

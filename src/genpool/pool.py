@@ -28,7 +28,7 @@ from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
-from genpool.finding import Listing, all_matching, find_attempts, find_generation
+from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
 from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
@@ -520,7 +520,12 @@ class Pool:
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, gen_id)
+        return find_generation(self.config.pipeline, self.store, self.catalog, gen_id)
+
+    def is_generation(self, beginning: str) -> bool:
+        """Return whether anything that is kept as a generation has an id that begins so."""
+        with closing(self.catalog()) as catalog:
+            return any(beginning_with(catalog, stage, beginning, 1) for stage in self.config.pipeline)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.

@@ -101,11 +101,11 @@ class CohortScope:
         self._store = store
         self._manifest = Manifests(layout, pipeline, salt, open_catalog).good(cohort_id)
         self._standing: Standing = (
-            self._from_catalog if isinstance(self._manifest, Unfit) else ManifestStanding(self._manifest)
+            self.from_catalog if isinstance(self._manifest, Unfit) else ManifestStanding(self._manifest)
         )
 
     @cached_property
-    def _from_catalog(self) -> CatalogStanding:
+    def from_catalog(self) -> CatalogStanding:
         """How the members stand by membership and catalog, whatever a manifest says."""
         members = read_members(self._layout, self._pipeline, self.cohort_id)
         return CatalogStanding(members, self._open, self.cohort_id, self._salt)
@@ -160,7 +160,7 @@ class CohortScope:
         """Return the members that are unusable, each with what is wrong."""
         found = {}
         for name, row in self._standing_rows(UNUSABLE):
-            said = self._from_catalog.problem(name, row)
+            said = self.from_catalog.problem(name, row)
             if said is not None:
                 found[self._standing.gen_ids(name)[row]] = said
         return found

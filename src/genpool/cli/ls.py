@@ -57,6 +57,7 @@ def command(
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.arguments import typed_conditions, typed_levels, usage
+    from genpool.cli.sources import tell_sources
     from genpool.pool import Pool
 
     conditions, makers = typed_conditions(where), typed_levels(origins)
@@ -69,6 +70,7 @@ def command(
         _show_all(pool, pool.matching(stage, where=conditions, origins=makers), as_json=as_json)
         return 0
     scope = pool.scope(cohort)
+    tell_sources(scope, verbose=False)
     found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
     if as_json:
         _print_document("members", found)

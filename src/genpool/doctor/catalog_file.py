@@ -104,7 +104,7 @@ class CatalogFile:
             right = row_of(record, self._salt)
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
-            same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
+            same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
         if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
             self.differing.append((stage, gen_id))
 
