@@ -1,13 +1,11 @@
 """Tables of scores against a table that is already there: rebuilt from a manifest, against read from Parquet.
 
-    python benchmarks/bench_tables.py [--judgements 10000 100000 1000000] [--rounds 5] [--markdown]
+    python benchmarks/bench_tables.py [--judgements 10000 100000 1000000] [--rounds 5]
 
 The floor is what a data frame library needs when somebody has written the same rows, lineage and all, as one Parquet
 file: read it and pivot it. Ours begin with the pool: the manifest is found good (its checksum, membership.csv's digest,
-the change times of the stages), its columns become frames, a judgement gets its lineage by joins, the table is pivoted. The
-cohort is made of columns: a manifest and a membership, and no generation's files, since none is opened.
-
-Judges' reasons are in files of their own, a file a judgement; that is timed by itself, on generations that are there.
+the change times of the stages), its columns become frames, a judgement gets its lineage by joins, the table is made.
+The cohort is made of columns: a manifest and a membership, and no generation's files, since none is opened.
 """
 
 from __future__ import annotations
@@ -23,18 +21,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from measure import best_of, print_table
 
 from genpool.coded import Coded
 from genpool.manifest import Head, Manifest, encode, pipeline_digest
 from genpool.pool import Pool
 from genpool.scores import axes_of
-from genpool.stages import Pipeline, Stage
 from genpool.standing import StageColumns
 from genpool.tables import generation_scores, mean_scores, pivot, top_texts
+from measure import best_of, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from genpool.stages import Pipeline, Stage
 
 DRAFT_TEMPLATES = ("baseline", "rolling-thread")
 WRITERS = ("writer-large", "writer-small")
