@@ -26,7 +26,6 @@ from genpool.durable import (
     refuse_link,
     remove_folder,
     rename_without_replacing,
-    set_aside,
     storage_errors,
     write_directory,
     write_file,
@@ -35,6 +34,7 @@ from genpool.errors import CorruptGeneration, GenpoolError, NotFound, PoolBusy, 
 from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
 from genpool.mounts import keeps_flushes_to_itself
 from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
+from genpool.reserve import Reserve
 from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output, same_purchase
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ if TYPE_CHECKING:
 _TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_RESERVE: Final = "reserve"
-_RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
-
-_INODES_EACH: Final = 6  # a directory and its files, and a folder that may be new
 
 _T = TypeVar("_T")
 
@@ -66,6 +62,7 @@ class DirectoryStore:
         self.layout = layout
         self.salt = salt
         self._staging: Path | None = None
+        self._reserve: Reserve | None = None
         self._sources_kept: set[str] = set()
         self._folders: set[Path] = set()
         self._flushes_at_once = False
@@ -214,11 +211,11 @@ class DirectoryStore:
                         own.mkdir()
                         stack.enter_context(locks.held(own / "lock"))
                 with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
-                    _set_aside(own / _RESERVE, in_flight)
+                    self._reserve = Reserve(own / "reserve", in_flight)
                 self._staging = own
                 yield
         finally:
-            self._staging = None
+            self._staging = self._reserve = None
             remove_folder(own)
 
     def _when_full(self, write: Callable[[], _T]) -> _T:
@@ -227,8 +224,8 @@ class DirectoryStore:
             return write()
         except StorageFull:
             self.low_on_space = True
-            if self._staging is not None:
-                remove_folder(self._staging / _RESERVE)
+            if self._reserve is not None:
+                self._reserve.give_up()
             return write()
 
     def _remove_stale(self) -> None:
@@ -259,6 +256,9 @@ class DirectoryStore:
         Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
         written anew, by itself, every file flushed.
         """
+        if self._reserve is not None:
+            with suppress(OSError):  # what is being kept comes first, and finds out by itself that nothing is left
+                self._reserve.look()
         staged = self._staged_together(outputs) if self._flushes_at_once else None
         if staged is None:
             return [self._keep_alone(output) for output in outputs]
@@ -449,11 +449,3 @@ class DirectoryStore:
                 add_file(self.layout.sources / digest, data)
             self._sources_kept.add(digest)
         return digest
-
-
-def _set_aside(folder: Path, in_flight: int) -> None:
-    """Take up blocks and inodes for the generations that may be on their way."""
-    folder.mkdir()
-    set_aside(folder / "blocks", _RESERVE_EACH * in_flight)
-    for number in range(_INODES_EACH * in_flight):
-        (folder / str(number)).touch()
