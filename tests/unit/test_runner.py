@@ -77,7 +77,7 @@ def test_the_next_call_is_sent_while_answers_are_kept_and_so_many_are_on_their_w
 
 
 def test_an_answer_that_is_asked_for_again_waits_for_a_place_as_every_call_does(tmp_path: Path) -> None:
-    pool = make_pool(tmp_path, rows=12, models={"writer": "{client: scripted, attempts: 3, concurrency: 3}"})
+    pool = make_pool(tmp_path, rows=12, models={"writer": "{client: scripted, attempts: 3, concurrency: 4}"})
     write_spec(pool.root)
     at_once: list[int] = [0]
     most = 0
@@ -87,13 +87,13 @@ def test_an_answer_that_is_asked_for_again_waits_for_a_place_as_every_call_does(
             nonlocal most
             at_once[0] += 1
             most = max(most, at_once[0])
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
             given = await super().complete(request)
             at_once[0] -= 1
             return given
 
     report = pool.run("c", models=models(writer=Refusing([answer("cut of", "length")] * 36)))
-    assert (report.calls, report.stages["draft"].exhausted, most) == (36, 12, 3)
+    assert (report.calls, report.stages["draft"].exhausted, most) == (36, 12, 4)
 
 
 def test_an_essay_starts_before_all_drafts_are_done(pool: Pool) -> None:
