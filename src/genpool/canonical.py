@@ -23,25 +23,50 @@ def canonical_json(value: Json) -> bytes:
     Raises:
         ValueError: The value cannot be written (a lone surrogate, NaN, an integer beyond 2^53).
     """
-    return _write(value).encode() if _is_plain(value) else rfc8785.dumps(value)
+    try:
+        plain = _plain(value)
+    except _NotPlain:
+        return rfc8785.dumps(value)
+    return _write(plain).encode()
 
 
 _write: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
+_WHOLE: Final = 2**53
+"""Integers from here on are not written: a reader that has floating-point numbers only could not tell them apart."""
+_SMALL: Final = 1e-4
+"""Numbers from here on are written without an exponent, by Python and by ECMAScript."""
 
-def _is_plain(value: Json) -> bool:
-    """Return whether the encoder of the standard library, in C, writes a value as RFC 8785 does.
 
-    It does but for numbers, for keys whose order by UTF-16 is another than by code point, and for keys that are no
-    text. The test holds the two against each other.
+class _NotPlain(Exception):
+    """There is something in a value that the encoder of the standard library may write otherwise."""
+
+
+def _plain(value: Json) -> Json:
+    """Return a value as the encoder of the standard library, in C, writes it as RFC 8785 asks.
+
+    It does but for whole numbers that are floating-point ones, very small and very large numbers, keys whose order by
+    UTF-16 is another than by code point, and keys that are no text. The test holds the two against each other.
+
+    Raises:
+        _NotPlain: There is none.
     """
-    if isinstance(value, str):
-        return True  # a lone surrogate is refused when it is encoded, with a ValueError as well
+    if isinstance(value, str) or value is None or value is True or value is False:
+        return value  # a lone surrogate is refused when it is encoded, with a ValueError as well
     if isinstance(value, dict):
-        return all(isinstance(key, str) and key.isascii() and _is_plain(one) for key, one in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or value is True or value is False
+        if all(isinstance(key, str) and key.isascii() for key in value):
+            return {key: _plain(one) for key, one in value.items()}
+    elif isinstance(value, list):
+        return [_plain(one) for one in value]
+    elif isinstance(value, int):
+        if -_WHOLE < value < _WHOLE:
+            return value
+    elif isinstance(value, float) and abs(value) < _WHOLE:
+        if value.is_integer():
+            return int(value)
+        if abs(value) >= _SMALL:
+            return value
+    raise _NotPlain
 
 
 def sha256(data: bytes) -> str:
