@@ -146,7 +146,7 @@ class TaskWriter:
         while kept < limit and not self.low_on_space:  # what is on its way needs the space that is left
             work = self._prepare(stage, index, entry, kept)
             errand = Errand(stage.stage.name, gen_id, entry, work.request, work.worst_price)
-            pass
+            await place.take()
             try:
                 answer = await self.caller.ask(client, errand)
             except Stopped:
