@@ -10,6 +10,8 @@ import os
 import re
 import secrets
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool import locks
@@ -31,7 +33,7 @@ from genpool.durable import (
     write_file,
 )
 from genpool.errors import CorruptGeneration, GenpoolError, NotFound, PoolBusy, StorageFailed, StorageFull
-from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
+from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout, check_name
 from genpool.mounts import keeps_flushes_to_itself
 from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
 from genpool.reserve import Reserve
@@ -66,6 +68,10 @@ class DirectoryStore:
         self._sources_kept: set[str] = set()
         self._folders: set[Path] = set()
         self._flushes_at_once = False
+        self._staged = count(1)
+        # a path is put together for every task: as a text, a tenth of the time
+        self._stage_folder = cache(lambda stage: os.fspath(layout.stage(stage)))
+        self._attempts_folder = cache(lambda stage: os.fspath(layout.all_attempts / check_name(stage, "stage")))
         self.low_on_space = False
 
     # -- reading -----------------------------------------------------------------------------------
@@ -78,7 +84,7 @@ class DirectoryStore:
         """See `GenerationStore.attempted`."""
         return self._names(self.layout.all_attempts / stage.name)
 
-    def _names(self, folder: Path) -> frozenset[str]:
+    def _names(self, folder: str | Path) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not Path objects: a third of the time
         except FileNotFoundError:
@@ -88,7 +94,7 @@ class DirectoryStore:
 
     def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
         """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
-        folder = os.fspath(self.layout.stage(stage.name))
+        folder = self._stage_folder(stage.name)
         with storage_errors("cannot look at a generation"):
             return frozenset(
                 gen_id
@@ -141,12 +147,13 @@ class DirectoryStore:
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
         """See `GenerationStore.attempts`. A directory without a readable reason is `incomplete`."""
+        numbers = self._numbers(f"{self._attempts_folder(stage.name)}/{check_name(gen_id, 'gen id')}")
+        if not numbers:
+            return ()
         folder = self.layout.attempts(stage.name, gen_id)
-        return tuple(
-            Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(self._numbers(folder))
-        )
+        return tuple(Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(numbers))
 
-    def _numbers(self, folder: Path) -> list[int]:
+    def _numbers(self, folder: str | Path) -> list[int]:
         return [int(name) for name in self._names(folder) if name.isascii() and name.isdigit()]
 
     def _reason(self, folder: Path) -> Reason:
@@ -381,7 +388,7 @@ class DirectoryStore:
         self.text(made, "prompt"), self.text(made, "raw")
         folder = self.layout.attempts(record.stage.name, record.gen_id) / str(number)
         with storage_errors(f"cannot take away attempt {number} at {record.gen_id}"):
-            gone = self._own_staging / secrets.token_hex(8)
+            gone = self._new_place()
             rename_without_replacing(folder, gone)
             flush_directory(folder.parent)
             remove_folder(gone)
@@ -427,10 +434,14 @@ class DirectoryStore:
             raise RuntimeError("writing to a store needs its session()")
         return self._staging
 
+    def _new_place(self) -> Path:
+        """Return a path in staging that nothing has; the folder is this session's alone."""
+        return self._own_staging / str(next(self._staged))
+
     def _stage(self, output: Output, *, flush: bool) -> Path:
         """Write an output's files to a new folder in staging."""
         record, reason = output.generation.record, output.reason
-        staged = self._own_staging / secrets.token_hex(8)
+        staged = self._new_place()
         files = {_TEXT_FILES[name]: text.encode() for name, text in output.generation.texts.items()}
         metadata = record.encode() if reason is None else record.encode_attempt(reason)
         try:
