@@ -25,48 +25,46 @@ def canonical_json(value: Json) -> bytes:
     """
     try:
         plain = _plain(value)
-    except _NotPlain:
+    except _Unusual:
         return rfc8785.dumps(value)
     return _write(plain).encode()
 
 
 _write: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
-_WHOLE: Final = 2**53
-"""Integers from here on are not written: a reader that has floating-point numbers only could not tell them apart."""
-_SMALL: Final = 1e-4
-"""Numbers from here on are written without an exponent, by Python and by ECMAScript."""
+_MOST: Final = 2**53 - 1
+_LEAST: Final = 1e-4
+"""Below it Python writes a number with an exponent, and otherwise than ECMAScript."""
 
 
-class _NotPlain(Exception):
-    """There is something in a value that the encoder of the standard library may write otherwise."""
+class _Unusual(Exception):
+    """A value that the standard library's encoder would write otherwise than RFC 8785, or not refuse."""
 
 
 def _plain(value: Json) -> Json:
-    """Return a value as the encoder of the standard library, in C, writes it as RFC 8785 asks.
+    """Return a value that the encoder of the standard library, in C, writes as RFC 8785 demands for the given one.
 
-    It does but for whole numbers that are floating-point ones, very small and very large numbers, keys whose order by
-    UTF-16 is another than by code point, and keys that are no text. The test holds the two against each other.
+    That is the value itself but for whole floats, which are written as integers (10.0 as 10). The tests hold the two
+    against each other.
 
     Raises:
-        _NotPlain: There is none.
+        _Unusual: A number is very large, very small or none at all, a key's order by UTF-16 may be another than by
+            code point, or a key is no text.
     """
     if isinstance(value, str) or value is None or value is True or value is False:
         return value  # a lone surrogate is refused when it is encoded, with a ValueError as well
     if isinstance(value, dict):
-        if all(isinstance(key, str) and key.isascii() for key in value):
-            return {key: _plain(one) for key, one in value.items()}
-    elif isinstance(value, list):
+        if not all(isinstance(key, str) and key.isascii() for key in value):
+            raise _Unusual
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
         return [_plain(one) for one in value]
-    elif isinstance(value, int):
-        if -_WHOLE < value < _WHOLE:
-            return value
-    elif isinstance(value, float) and abs(value) < _WHOLE:
-        if value.is_integer():
+    if isinstance(value, int | float) and -_MOST <= value <= _MOST:
+        if value == int(value):
             return int(value)
-        if abs(value) >= _SMALL:
+        if abs(value) >= _LEAST:
             return value
-    raise _NotPlain
+    raise _Unusual
 
 
 def sha256(data: bytes) -> str:

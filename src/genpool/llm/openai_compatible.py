@@ -1,8 +1,8 @@
 """Any endpoint that speaks the OpenAI chat completions protocol. With `bounded_http`, the one way to the network.
 
-Each call is one request, with one deadline from its first byte to the last of its answer; nothing is tried again here.
-Answers are asked for whole, never as a stream. What went wrong is mapped to our errors in one place, and a key never
-gets into a message, whatever a server echoes.
+Each call is one request; nothing is tried again here. Its deadline is the caller's matter (`calls`), whatever client is
+asked. Answers are asked for whole, never as a stream. What went wrong is mapped to our errors in one place, and a key
+never gets into a message, whatever a server echoes.
 
 The protocol is one request and one answer in JSON, so the openai package is not needed for it: making a request with
 that takes longer than all that a run does for a call besides.
@@ -10,7 +10,6 @@ that takes longer than all that a run does for a call besides.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ import orjson
 from genpool import __version__
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
+from genpool.llm.error_codes import NO_CREDIT, status_of
 from genpool.llm.hiding import Hiding
 from genpool.llm.retries import read_http_date, read_retry_after
 from genpool.llm.unlogged import unlogged
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _OPENAI: Final = "https://api.openai.com/v1"
 _TRANSIENT: Final = {408, 409, 425, 429}
 _UNAVAILABLE: Final = {401, 402, 404}
-_NO_CREDIT: Final = {"insufficient_quota", "billing_not_active", "account_deactivated"}
+_TIMED_OUT: Final = 408
 _MOST: Final = 300  # characters of a foreign message
 _TOO_MANY: Final = 2**53
 
@@ -110,14 +110,10 @@ class OpenAICompatible:
 
     @unlogged
     async def complete(self, request: Request) -> Completion:
-        """See `ModelClient.complete`; the entry's timeout is for all of it."""
+        """See `ModelClient.complete`."""
         body = self._body(request)
         try:
-            async with asyncio.timeout(self._entry.timeout):
-                answer = await self._carrier.post(body)
-        except TimeoutError:
-            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
-            raise CallFailed(late, transient=True, sent=True) from None
+            answer = await self._carrier.post(body)
         except self._http.TooLarge:
             most = self._http.MOST // 2**20
             too_large = f"{self._provider} answered with more than {most} MiB"
@@ -186,14 +182,18 @@ class OpenAICompatible:
         )
 
     def _told(self, error: object) -> ModelError:
-        """Return the error that a provider told with status 200, as routers do once they have begun to answer."""
+        """Return the error that a provider told with status 200, as routers do once they have begun to answer.
+
+        It counts as the status that its code stands for; of one that nobody knows, as broken on the way.
+        """
         facts = error if isinstance(error, dict) else {"message": error}
-        code = facts.get("code")
-        said = self._shown(f"{self._provider} answered with an error: {facts.get('message')} (code {code})")
-        if isinstance(code, int) and code in _UNAVAILABLE:
+        status = status_of(facts)
+        said = self._shown(
+            f"{self._provider} answered with an error: {facts.get('message')} (code {facts.get('code')})"
+        )
+        if status in _UNAVAILABLE:
             return ModelUnavailable(said, hint=self._look())
-        again = not isinstance(code, int) or code in _TRANSIENT or code >= 500
-        return CallFailed(said, transient=again, sent=True)
+        return CallFailed(said, transient=status is None or _is_transient(status), sent=True)
 
     def _word(self, table: dict[str, Any], name: str) -> str | None:
         value = table.get(name)
@@ -214,21 +214,24 @@ class OpenAICompatible:
 
         No call can succeed with a wrong key (401), without credit (402, or 429 with a code that says so), without the
         model (404), or where the endpoint is elsewhere (3xx). A 403 is this call's only: routers send it for a prompt.
+        A 408 may have been paid for: a proxy says it too, of a request that the model behind it was at work on.
         """
         status, headers = answer.status, answer.headers
-        message, code = _error_in(answer.body)
-        said = self._shown(f"{self._provider}: Error code: {status}{f' - {message}' if message else ''}")
+        facts = _error_in(answer.body)
+        message = facts.get("message")
+        told = f" - {message}" if message and isinstance(message, str) else ""
+        said = self._shown(f"{self._provider}: Error code: {status}{told}")
         if 300 <= status < 400:
             where = urlsplit(headers.get("location", "")).netloc or "another address"
             hint = f"redirects are not followed; if {where} is right, make it the `base_url` in pool.yaml"
             return ModelUnavailable(said, hint=self._shown(hint))
-        if status in _UNAVAILABLE or code in _NO_CREDIT:
+        if status in _UNAVAILABLE or status_of(facts) == NO_CREDIT:
             return ModelUnavailable(said, hint=self._look())
         date = read_http_date(headers.get("date", ""))
         return CallFailed(
             said,
-            transient=status in _TRANSIENT or status >= 500,
-            sent=status >= 500,
+            transient=_is_transient(status),
+            sent=status >= 500 or status == _TIMED_OUT,
             retry_after=read_retry_after(headers.get("retry-after"), date or datetime.now(UTC)),
         )
 
@@ -244,17 +247,19 @@ class OpenAICompatible:
         return plain if len(line) <= _MOST else f"{plain}…"
 
 
-def _error_in(body: bytes) -> tuple[str | None, str | None]:
-    """Return what an error's body says, and its code: at the top of it or under `error`, where there is JSON."""
+def _error_in(body: bytes) -> dict[str, object]:
+    """Return the error that a body tells, at the top of it or under `error`; empty where it tells none in JSON."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
-        return None, None
+        return {}
     facts = told.get("error", told) if isinstance(told, dict) else None
-    if not isinstance(facts, dict):
-        return None, None
-    message, code = facts.get("message"), facts.get("code")
-    return message if isinstance(message, str) else None, code if isinstance(code, str) else None
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_transient(status: int) -> bool:
+    """Return whether the same call may succeed later."""
+    return status in _TRANSIENT or status >= 500
 
 
 def _text_of(content: object) -> str:
