@@ -188,7 +188,7 @@ class Pool:
             )
             accepted = read_accepted(self.layout)
             drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
-        return plan.with_present(drift, lambda stage: claimed(self.layout, stage.name))
+        return plan.with_present(drift, lambda stage, ids: claimed(self.layout, stage.name, ids))
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
