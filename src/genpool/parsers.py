@@ -83,6 +83,14 @@ def _score_line(raw: str, scale: Scale | None) -> Parsed:
     return Parsed(raw.strip(), _checked(float(found["score"]), scale))
 
 
+def reason_of(text: str) -> str | None:
+    """Return the reason in a judgement's text: all of it but a last line with the score; None where that is nothing."""
+    lines = text.strip().splitlines()
+    if lines and _SCORE_LINE.fullmatch(lines[-1]):
+        lines.pop()
+    return "\n".join(lines).strip() or None
+
+
 def _json_score(raw: str, scale: Scale | None) -> Parsed:
     """Read one JSON object with `score` and, where the judge gave one, `reason`."""
     try:

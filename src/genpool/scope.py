@@ -15,13 +15,17 @@ from genpool.filters import Candidate, choose, read_conditions
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
+from genpool.parsers import reason_of
 from genpool.planner import unacceptable
 from genpool.present import of_another_task
+from genpool.scores import aggregated_scores, frame_schema
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    import polars as pl
 
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
@@ -319,6 +323,62 @@ class CohortScope:
                 chains[source] = None
         return chains[source]
 
+    # -- scores ------------------------------------------------------------------------------------
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pool's stages."""
+        return self._pipeline
+
+    def scores(self, *, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement, its lineage in columns; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self, reasons=reasons)
+
+    def stage_frame(self, stage: Stage) -> pl.DataFrame:
+        """Return the members of a stage, and below them what is above members, as a frame (`genpool.scores.FRAME`)."""
+        import polars as pl
+
+        return pl.DataFrame(list(self._rows(stage)), schema=frame_schema(stage), orient="row", strict=False)
+
+    def _rows(self, stage: Stage) -> Iterator[tuple[object, ...]]:
+        for member in self._members:
+            if member.stage != stage.name:
+                continue
+            try:
+                one = self._state(member)
+            except PoolError:
+                one = MemberState(member.stage, member.gen_id, UNUSABLE, None, member.fields)
+            score = one.record.score if one.record else None
+            numbers = (score.value, score.min, score.max) if score else (None, None, None)
+            origin = one.record.origin_cohort_id if one.record else None
+            yield (member.gen_id, origin, one.state, *numbers, *_values(stage, one.fields))
+        for gen_id in self._above(stage):
+            fields = self._fields_of(stage, gen_id)
+            if fields is not None:
+                yield (gen_id, None, "above", None, None, None, *_values(stage, fields))
+
+    def _above(self, stage: Stage) -> list[str]:
+        """Return what is above members and is none itself."""
+        members = {one.gen_id for one in self._members if one.stage == stage.name}
+        found: dict[str, None] = {}
+        for child in self._pipeline.children(stage):
+            ids = [one.gen_id for one in self._members if one.stage == child.name]
+            for gen_id in (*ids, *self._above(child)):
+                fields = self._fields_of(child, gen_id)
+                if fields and fields.get(PARENT_FIELD) and fields[PARENT_FIELD] not in members:
+                    found[str(fields[PARENT_FIELD])] = None
+        return list(found)
+
+    def reasons(self, stage: Stage, gen_ids: Iterable[str]) -> list[str | None]:
+        """Return what judges gave as their reasons; None where a text cannot be read or has none."""
+        found = []
+        for gen_id in gen_ids:
+            try:
+                found.append(reason_of(self._store.text(self._store.record(stage, gen_id))))
+            except (PoolError, InvalidSignature):
+                found.append(None)
+        return found
+
     def _repr_html_(self) -> str:
         """Return the counts as a table for a notebook."""
         return counts_table(f"cohort {self.cohort_id}", {stage: asdict(one) for stage, one in self.counts().items()})
@@ -339,6 +399,13 @@ class CohortScope:
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""
         return lineage(self._pipeline, self._store, record)
+
+
+def _values(stage: Stage, fields: Mapping[str, FieldValue]) -> list[FieldValue | None]:
+    """Return a signature's values as a frame has them."""
+    values = [fields.get(name) for name in stage.fields]
+    last = values[-1]
+    return [*values[:-1], int(last) if isinstance(last, int) or (last or "").isdecimal() else None]
 
 
 def _stated(record: Record) -> dict[str, FieldValue]:

@@ -1,0 +1,243 @@
+"""Judgements as one table: a row a judgement, with its score, whose it is, and its whole lineage in columns.
+
+Promise: what is here is made from the columns of a scope (what members there are, and how they stand) and from nothing
+else; the reasons that judges gave are read from their texts where they are asked for. A score that is no number, or is
+off its own scale, is never a number here: the row says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from genpool.stages import MODEL_FIELD, PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import polars as pl
+
+    from genpool.stages import Pipeline, Stage
+
+JUDGEMENT: Final = {
+    "stage": "String",
+    "gen_id": "String",
+    "judged_gen_id": "String",
+    "rubric": "String",
+    "judge": "String",
+    "replicate": "Int64",
+    "score": "Float64",
+    "min": "Float64",
+    "max": "Float64",
+    "normalised": "Float64",
+    "reason": "String",
+    "origin": "String",
+    "state": "String",
+    "problem": "String",
+}
+"""The columns of every judgement, and their types in polars; docs/scores.md says what each holds."""
+
+COMBO: Final = "combo"
+"""The column of the combo that a lineage starts from."""
+
+
+FRAME: Final = {
+    "gen_id": "String",
+    "origin": "String",
+    "state": "String",
+    "score": "Float64",
+    "min": "Float64",
+    "max": "Float64",
+}
+"""The columns of a stage's frame and their types, beside the signature's fields: texts, and whole numbers for replicates.
+
+States are `own`, `reused`, `missing`, `unusable`; `made` where no cohort was asked about; `above` for what is no member
+but above one.
+"""
+
+
+def frame_schema(stage: Stage) -> pl.Schema:
+    """Return the columns of a stage's frame and their types."""
+    import polars as pl
+
+    fields = {name: "Int64" if name == REPLICATE_FIELD else "String" for name in stage.fields}
+    return pl.Schema({name: getattr(pl, kind) for name, kind in {**FRAME, **fields}.items()})
+
+
+def lineage_columns(pipeline: Pipeline, stage: Stage) -> dict[str, tuple[Stage, str]]:
+    """Return the columns of a judging stage's lineage: name to the stage and the signature's field that it holds.
+
+    The nearest stage comes first; its id is the field `gen_id`. A stage's own axes, but for its template and its model
+    (which are rubric and judge), come before.
+    """
+    found: dict[str, tuple[Stage, str]] = {}
+
+    def add(of: Stage, fields: Iterable[str]) -> None:
+        for field in fields:
+            name = COMBO if field == ROOT_FIELD else f"{of.name}_{of.axis_name(field)}"
+            if name in found or name in JUDGEMENT:
+                name = f"{of.name}.{of.axis_name(field)}"
+            found[name] = of, field
+
+    add(stage, (one for one in stage.axes if one not in {TEMPLATE_FIELD, MODEL_FIELD}))
+    for above in pipeline.ancestors(stage):
+        add(above, ("gen_id", *above.axes, REPLICATE_FIELD))
+    last = (stage, *pipeline.ancestors(stage))[-1]
+    add(last, (ROOT_FIELD,))
+    return found
+
+
+def aggregated_schema(pipeline: Pipeline, stages: Iterable[Stage] | None = None) -> pl.Schema:
+    """Return the columns of `aggregated_scores` and their types, in order.
+
+    Args:
+        pipeline: The pool's stages.
+        stages: The judging stages that the table has rows of; left out, all of the pipeline.
+    """
+    import polars as pl
+
+    names = dict(JUDGEMENT)
+    for stage in judging(pipeline) if stages is None else stages:
+        for name, (_, field) in lineage_columns(pipeline, stage).items():
+            names[name] = "Int64" if field == REPLICATE_FIELD else "String"
+    return pl.Schema({name: getattr(pl, kind) for name, kind in names.items()})
+
+
+def judging(pipeline: Pipeline) -> list[Stage]:
+    """Return the stages that judge something."""
+    return [stage for stage in pipeline if stage.judges]
+
+
+class Judged(Protocol):
+    """What tables are made from: a scope of a cohort, or of the whole pool."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pool's stages."""
+
+    def stage_frame(self, stage: Stage) -> pl.DataFrame:
+        """Return the members of a stage and what is above members: see `FRAME`."""
+
+    def reasons(self, stage: Stage, gen_ids: Sequence[str]) -> list[str | None]:
+        """Return what judges gave as their reasons."""
+
+
+def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
+    """Return a row a judgement that exists, in plan order: score, scale, reason, origin, the whole lineage in columns.
+
+    Args:
+        scope: The scope of a cohort, or of the pool.
+        reasons: Whether judges' reasons are read from their texts, a file a judgement; else the column is null.
+
+    Returns:
+        A frame of `aggregated_schema`: of the judging stages that the scope has members of, or, where it has none of
+        any, of all that the pipeline has. `score` and `normalised` are null where `problem` says why.
+    """
+    import polars as pl
+
+    frames = {stage.name: scope.stage_frame(stage) for stage in scope.pipeline}
+    parts = []
+    for stage in judging(scope.pipeline):
+        made = frames[stage.name].filter(pl.col("state").is_in(["own", "reused", "made"]))
+        if not made.is_empty():
+            parts.append(_judgements(scope.pipeline, stage, made, frames))
+    found = [part for part in parts if part is not None]
+    stages = [stage for stage in judging(scope.pipeline) if not frames[stage.name].is_empty()]
+    schema = aggregated_schema(scope.pipeline, stages or None)
+    if not found:
+        return pl.DataFrame(schema=schema)
+    table = pl.concat(found, how="diagonal")
+    if reasons:
+        table = _with_reasons(scope, table)
+    return table.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in table.columns
+    ).select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+def _judgements(
+    pipeline: Pipeline, stage: Stage, made: pl.DataFrame, frames: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """Return the judgements of one stage with their lineage."""
+    import polars as pl
+
+    table = with_lineage(pipeline, stage, made, frames)
+    runs_on = pipeline.model_stage(stage)
+    if runs_on is None:
+        judge = pl.lit(None, pl.String)
+    elif runs_on is stage:
+        judge = pl.col(MODEL_FIELD)
+    else:
+        judge = pl.col(f"{runs_on.name}_{runs_on.axis_name(MODEL_FIELD)}")
+    rubric = pl.col(TEMPLATE_FIELD) if TEMPLATE_FIELD in stage.axes else pl.lit(stage.name)
+    judged = pl.col(PARENT_FIELD) if stage.parent else pl.lit(None, pl.String)
+    usable = pl.col("problem").is_null()
+    return table.with_columns(problem=_problem()).select(
+        pl.lit(stage.name).alias("stage"),
+        "gen_id",
+        judged.alias("judged_gen_id"),
+        rubric.alias("rubric"),
+        judge.alias("judge"),
+        "replicate",
+        pl.when(usable).then("score").alias("score"),
+        "min",
+        "max",
+        pl.when(usable).then((pl.col("score") - pl.col("min")) / (pl.col("max") - pl.col("min"))).alias("normalised"),
+        pl.lit(None, pl.String).alias("reason"),
+        "origin",
+        "state",
+        "problem",
+        *lineage_columns(pipeline, stage),
+    )
+
+
+def _problem() -> pl.Expr:
+    """Return why a score is none, as a sentence; null where it is one."""
+    import polars as pl
+
+    score, least, most = pl.col("score"), pl.col("min"), pl.col("max")
+    wrong = score.is_null() | least.is_null() | most.is_null()
+    scale = pl.format("{} to {}", least, most)
+    return (
+        pl.when(wrong)
+        .then(pl.lit("its metadata has no score with a scale"))
+        .when(~least.is_finite() | ~most.is_finite() | (least >= most))
+        .then(pl.format("its scale, {}, is none", scale))
+        .when(~score.is_finite())
+        .then(pl.lit("its score is not a number"))
+        .when((score < least) | (score > most))
+        .then(pl.format("its score {} is off its scale {}", score, scale))
+        .otherwise(pl.lit(None, pl.String))
+    )
+
+
+def with_lineage(
+    pipeline: Pipeline, stage: Stage, members: pl.DataFrame, frames: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """Return members of a stage with the columns of `lineage_columns`; null where something above is not there."""
+    import polars as pl
+
+    names = lineage_columns(pipeline, stage)
+    by_stage: dict[str, list[tuple[str, str]]] = {}
+    for name, (of, field) in names.items():
+        by_stage.setdefault(of.name, []).append((name, field))
+    table = members.with_columns(pl.col(field).alias(name) for name, field in by_stage.get(stage.name, []))
+    key = PARENT_FIELD
+    for above in pipeline.ancestors(stage):
+        wanted = [pl.col(field).alias(name) for name, field in by_stage[above.name]]
+        source = f"source of {above.name}"
+        right = frames[above.name].select(
+            pl.col("gen_id").alias(" id"), pl.col(above.source_field).alias(source), *wanted
+        )
+        table = table.join(right, left_on=key, right_on=" id", how="left", maintain_order="left")
+        key = source
+    return table
+
+
+def _with_reasons(scope: Judged, table: pl.DataFrame) -> pl.DataFrame:
+    """Return judgements with the reasons that judges gave."""
+    import polars as pl
+
+    said = {}
+    for (name,), part in table.group_by("stage"):
+        ids = part["gen_id"].to_list()
+        said.update(zip(ids, scope.reasons(scope.pipeline[str(name)], ids), strict=True))
+    return table.with_columns(reason=pl.Series([said[one] for one in table["gen_id"]], dtype=pl.String))
