@@ -17,7 +17,7 @@ from genpool.judgements import COMBO, JUDGE, OVERALL, RUBRIC, TEXT, VALUE, text_
 if TYPE_CHECKING:
     import polars as pl
 
-    from genpool.judgements import Judgements
+    from genpool.judgements import Judgements, Scale
 
 MOST_LEVELS: Final = 5
 """Up to so many levels of an axis are compared each with each; of more, the best with the rest."""
@@ -92,8 +92,9 @@ def compare(judgements: Judgements, axis: str, means: pl.DataFrame | None = None
     cells = _cells(judgements, axis)
     found = []
     for measure in judgements.measures:
-        part = _of_measure(cells, judgements, measure, axis)
-        found += [_difference(part, axis, measure, pair, 1 - (1 - LEVEL) / max(1, multiplicity)) for pair in chosen]
+        part = _of_measure(cells, judgements, measure)
+        level = 1 - (1 - LEVEL) / max(1, multiplicity)
+        found += [_difference(part, axis, measure, pair, level, judgements.measures[measure]) for pair in chosen]
     return Comparison(axis, levels, tuple(found), multiplicity, len(ranked) - 1 - len(rest) if several else 0)
 
 
@@ -109,7 +110,8 @@ def _level_means(judgements: Judgements, axis: str, texts: pl.DataFrame) -> tupl
     found = []
     for (measure, level), part in texts.group_by("measure", axis):
         families = part.select(COMBO, *judgements.axes).n_unique()
-        mean = mean_of(part[VALUE].to_numpy(), part[COMBO].to_numpy())
+        scale = judgements.measures[str(measure)]
+        mean = mean_of(part[VALUE].to_numpy(), part[COMBO].to_numpy(), within=(scale.low, scale.high))
         found.append(LevelMean(str(level), str(measure), families, int(part["judgements"].sum()), mean))
     order = list(judgements.measures)
     return tuple(sorted(found, key=lambda one: (order.index(one.measure), -(one.mean.mean or 0.0), one.level)))
@@ -125,11 +127,10 @@ def _cells(judgements: Judgements, axis: str) -> pl.DataFrame:
     return by_text.group_by(*keys).agg(pl.col(VALUE).mean(), pl.col("normalised").mean())
 
 
-def _of_measure(cells: pl.DataFrame, judgements: Judgements, measure: str, axis: str) -> pl.DataFrame:
+def _of_measure(cells: pl.DataFrame, judgements: Judgements, measure: str) -> pl.DataFrame:
     """Return the cells that a measure is made of, as axis, family, rubric, judge, value."""
     import polars as pl
 
-    del axis
     if measure != OVERALL or len(judgements.scales) == 1:
         return cells.filter(pl.col(RUBRIC) == measure)
     if judgements.overall.normalised:
@@ -137,7 +138,9 @@ def _of_measure(cells: pl.DataFrame, judgements: Judgements, measure: str, axis:
     return cells
 
 
-def _difference(cells: pl.DataFrame, axis: str, measure: str, pair: tuple[str, str], level: float) -> Difference:
+def _difference(
+    cells: pl.DataFrame, axis: str, measure: str, pair: tuple[str, str], level: float, scale: Scale
+) -> Difference:
     """Return the difference of two levels over the families that both have."""
     import polars as pl
 
@@ -153,7 +156,8 @@ def _difference(cells: pl.DataFrame, axis: str, measure: str, pair: tuple[str, s
     values = pairs["by"].to_numpy()
     if len(values) and values.mean() < 0:
         better, worse, values = worse, better, -values
-    mean = mean_of(values, pairs[COMBO].to_numpy(), level=level)
+    widest = scale.high - scale.low
+    mean = mean_of(values, pairs[COMBO].to_numpy(), level=level, within=(-widest, widest))
     said = None
     if not len(values):
         said = "no family has both, judged by the same rubric and judge, with everything else the same"

@@ -59,7 +59,14 @@ class Mean:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def mean_of(values: ArrayLike, units: ArrayLike, *, level: float = LEVEL, unit: str = "combo") -> Mean:
+def mean_of(
+    values: ArrayLike,
+    units: ArrayLike,
+    *,
+    level: float = LEVEL,
+    unit: str = "combo",
+    within: tuple[float, float] | None = None,
+) -> Mean:
     """Return the mean of some values with an interval over their units.
 
     Args:
@@ -67,6 +74,7 @@ def mean_of(values: ArrayLike, units: ArrayLike, *, level: float = LEVEL, unit: 
         units: What each value comes from; values of the same unit are not independent.
         level: How often the interval is to hold the truth.
         unit: What a unit is called where there are too few.
+        within: What the mean cannot leave: the ends of the scale. An interval is cut off there.
 
     Raises:
         ValueError: A value is not finite, or there are not as many units as values.
@@ -85,10 +93,12 @@ def mean_of(values: ArrayLike, units: ArrayLike, *, level: float = LEVEL, unit: 
         return Mean(len(numbers), k, mean, sd, level=level, said=said)
     tail = _tail(k, level)
     if FEWEST <= k <= MOST and tail * _RESAMPLES >= _IN_A_TAIL:
-        low, high = _resampled(sums, counts, tail)
-        return Mean(len(numbers), k, mean, sd, low, high, level, BOOTSTRAP)
-    half = _student(sums, counts, level)
-    return Mean(len(numbers), k, mean, sd, mean - half, mean + half, level, STUDENT)
+        (low, high), method = _resampled(sums, counts, tail), BOOTSTRAP
+    else:
+        half = _student(sums, counts, level)
+        (low, high), method = (mean - half, mean + half), STUDENT
+    least, most = within or (low, high)
+    return Mean(len(numbers), k, mean, sd, max(low, least), min(high, most), level, method)
 
 
 def _by_unit(numbers: NDArray[np.float64], units: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.int_]]:

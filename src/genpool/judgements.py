@@ -52,8 +52,8 @@ class Judgements:
     """The stage whose texts were judged."""
     frame: pl.DataFrame
     """A row a judgement: `aggregated_scores`, with its score on the rubric's scale as `value`."""
-    axes: tuple[str, ...]
-    """The columns of the axes that the judged texts have, nearest the root first."""
+    axes: dict[str, str]
+    """The columns of the axes that the judged texts have, nearest the root first, to what a person calls them."""
     scales: dict[str, Scale]
     """Rubric to its scale."""
     overall: Scale
@@ -77,8 +77,8 @@ class Judgements:
         return tuple(axis for axis in self.axes if self.frame[axis].n_unique() > 1)
 
 
-def axes_of(pipeline: Pipeline, stage: Stage, lineage: dict[str, tuple[Stage, str]]) -> tuple[str, ...]:
-    """Return the columns that say which choices a judged text is of, nearest the root first.
+def axes_of(pipeline: Pipeline, stage: Stage, lineage: dict[str, tuple[Stage, str]]) -> dict[str, str]:
+    """Return the columns that say which choices a judged text is of, nearest the root first, to their names.
 
     Args:
         pipeline: The pool's stages.
@@ -87,18 +87,18 @@ def axes_of(pipeline: Pipeline, stage: Stage, lineage: dict[str, tuple[Stage, st
     """
     order = [above.name for above in reversed(pipeline.ancestors(stage))] + [stage.name]
     axes = [
-        (order.index(of.name), name)
+        (order.index(of.name), name, f"{of.name} {of.axis_name(field)}")
         for name, (of, field) in lineage.items()
         if field not in {"gen_id", REPLICATE_FIELD, ROOT_FIELD} and (of != stage or field not in _JUDGING)
     ]
-    return tuple(name for _, name in sorted(axes, key=lambda one: one[0]))
+    return {name: said for _, name, said in sorted(axes, key=lambda one: one[0])}
 
 
 _JUDGING: Final = {TEMPLATE_FIELD, MODEL_FIELD}
 """The fields of a judging stage that are its rubric and its judge."""
 
 
-def judgements_of(scores: pl.DataFrame, stage: Stage, axes: tuple[str, ...]) -> Judgements:
+def judgements_of(scores: pl.DataFrame, stage: Stage, axes: dict[str, str]) -> Judgements:
     """Return what counts of the judgements of one stage.
 
     Args:

@@ -34,6 +34,7 @@ VERBS: Final = {
     "fill-gaps": "Print the spec that makes levels of an axis comparable.",
     "ls": "List cohorts, or the generations of one, or of the pool.",
     "show": "Show one generation: its texts and what led to them.",
+    "report": "Say what was learnt, and write it as a page.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
     "doctor": "Check the whole pool, and mend what is safe.",
