@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from genpool.comparison import Comparison
     from genpool.report.judged import JudgedFacts
 
+_MOST_ROWS: Final = 40
 _COLOURS: Final = [f"var(--c{number})" for number in range(1, 9)]
 _INK: Final = "var(--ink)"
+_BREAK: Final = "\n"
+"""Where the name of a row may be broken."""
+_NARROW: Final = 340
+"""Below so many pixels it is."""
+_COLUMNS: Final = 6
+"""More columns than this have slanted names."""
 _BAND: Final = 30
 """Pixels of height for a row."""
 
@@ -79,7 +86,7 @@ def coverage(judged: JudgedFacts) -> Chart:
     """Return how much of what was wanted is judged, by path and rubric."""
     rows = [
         {
-            "row": one.path,
+            "row": _broken(one.path),
             "column": one.by,
             "share": one.judged / one.wanted,
             "text": f"{one.judged:,}/{one.wanted:,}",
@@ -94,7 +101,8 @@ def coverage(judged: JudgedFacts) -> Chart:
 def pivot(judged: JudgedFacts) -> Chart:
     """Return what every path of choices came to by every measure."""
     rows = [
-        {"row": one.path, "column": one.measure, "share": one.share, "text": f"{one.mean:.2f}"} for one in judged.pivot
+        {"row": _broken(one.path), "column": one.measure, "share": one.share, "text": f"{one.mean:.2f}"}
+        for one in judged.pivot
     ]
     best = judged.pivot[0]
     said = f"mean scores by {best.measure}: the best is {best.path} with {best.mean:.2f}"
@@ -106,10 +114,8 @@ def _heat(rows: Sequence[Mapping[str, object]], what: str) -> dict[str, Any]:
     import altair as alt
 
     base = alt.Chart(_data(rows)).encode(
-        x=alt.X(
-            "column:N", title=None, sort=None, axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False)
-        ),
-        y=alt.Y("row:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False)),
+        x=alt.X("column:N", title=None, sort=None, axis=_top_axis(len({one["column"] for one in rows}))),
+        y=alt.Y("row:N", title=None, sort=None, axis=_row_axis()),
         tooltip=[
             alt.Tooltip("row:N", title="choices"),
             alt.Tooltip("column:N", title="by"),
@@ -119,14 +125,14 @@ def _heat(rows: Sequence[Mapping[str, object]], what: str) -> dict[str, Any]:
     opacity = alt.Opacity("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.06, 0.9], clamp=True))
     cells = base.mark_rect(color="var(--heat)", stroke="var(--page)", strokeWidth=2).encode(opacity=opacity)
     words = base.mark_text(color=_INK, fontSize=12).encode(text="text:N")
-    return _spec((cells + words).properties(width="container", height=alt.Step(_BAND)))
+    return _spec((cells + words).properties(width="container", height=_height(rows, 1)))
 
 
 def levels(judged: JudgedFacts, comparison: Comparison) -> Chart:
     """Return the means of an axis's levels with their intervals, on the scale of the first measure."""
-    measure = next(iter(judged.measures))
+    measure = next(name for name in judged.measures if comparison.of(name))
     low, high = judged.ranges[measure]
-    mine = comparison.of(measure)
+    mine = comparison.of(measure)[:_MOST_ROWS]
     rows = [
         {"row": one.level, "mean": one.mean.mean, "low": one.mean.low, "high": one.mean.high, "colour": one.measure}
         for one in mine
@@ -149,7 +155,7 @@ def differences(judged: JudgedFacts, comparison: Comparison) -> Chart:
             turn = 1 if pair == (one.better, one.worse) else -1
             rows.append(
                 {
-                    "row": f"{pair[0]} minus {pair[1]}",
+                    "row": f"{pair[0]} minus{_BREAK}{pair[1]}",
                     "mean": turn * one.mean.mean,
                     "low": _turned(one.mean.low if turn > 0 else one.mean.high, turn),
                     "high": _turned(one.mean.high if turn > 0 else one.mean.low, turn),
@@ -157,7 +163,8 @@ def differences(judged: JudgedFacts, comparison: Comparison) -> Chart:
                 }
             )
     axis = judged.axes[comparison.axis]
-    said = f"differences between levels of {axis}: " + ", ".join(f"{one['row']} {one['mean']:.2f}" for one in rows[:4])
+    told = [f"{str(one['row']).replace(_BREAK, ' ')} {one['mean']:.2f}" for one in rows[:4]]
+    said = f"differences between levels of {axis}: {', '.join(told)}"
     return Chart(f"Differences between levels of {axis}", said, _dots(rows, "difference in score", None, zero=True))
 
 
@@ -181,7 +188,7 @@ def _dots(
         legend=alt.Legend(orient="top", title=None, columns=2, symbolOpacity=1) if several else None,
     )
     base = alt.Chart(_data(rows)).encode(
-        y=alt.Y("row:N", title=None, sort=None, axis=alt.Axis(grid=False, domain=False, ticks=False)),
+        y=alt.Y("row:N", title=None, sort=None, axis=_row_axis()),
         color=colour,
         tooltip=[
             alt.Tooltip("row:N", title="level"),
@@ -197,8 +204,37 @@ def _dots(
     layers: list[alt.Chart] = [line, dot]
     if zero:
         layers.insert(0, alt.Chart(_data([{"zero": 0}])).mark_rule(color=_INK, strokeDash=[4, 3]).encode(x="zero:Q"))
-    step = alt.Step(max(_BAND, 18 * len(order)), **{"for": "position"})
-    return _spec(alt.layer(*layers).properties(width="container", height=step))
+    return _spec(alt.layer(*layers).properties(width="container", height=_height(rows, len(order))))
+
+
+def _broken(path: str) -> str:
+    """Return a path with the places where it may be broken into lines."""
+    return path.replace(" → ", f" →{_BREAK}")
+
+
+def _row_axis() -> alt.Axis:
+    """Return the axis of rows: their names take several lines where there is little room."""
+    import altair as alt
+
+    parts = "split(datum.label, '\\n')"
+    said = f"width < {_NARROW} ? {parts} : join({parts}, ' ')"
+    return alt.Axis(grid=False, domain=False, ticks=False, labelExpr=said)
+
+
+def _top_axis(columns: int) -> alt.Axis:
+    import altair as alt
+
+    if columns > _COLUMNS:
+        return alt.Axis(orient="top", labelAngle=-40, domain=False, ticks=False, grid=False)
+    said = f"width < {90 * columns} ? split(datum.label, ' ') : datum.label"
+    limit = alt.ExprRef(f"width / {columns} - 4")
+    return alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False, labelExpr=said, labelLimit=limit)
+
+
+def _height(rows: Sequence[Mapping[str, object]], lanes: int) -> int:
+    """Return the pixels of height that rows take, each with so many lanes."""
+    lines = max((str(one["row"]).count(_BREAK) + 1 for one in rows), default=1)
+    return len({one["row"] for one in rows}) * max(_BAND, 18 * lanes, 15 * lines + 6)
 
 
 def _data(rows: Sequence[Mapping[str, object]]) -> alt.InlineData:
@@ -211,5 +247,4 @@ def _spec(chart: Any) -> dict[str, Any]:
     """Return a chart as JSON, without Altair's own look: the page has one."""
     spec: dict[str, Any] = chart.to_dict()
     spec.pop("config", None)
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"}  # heights are steps a row
     return spec

@@ -56,7 +56,7 @@ def findings_of(facts: Facts) -> Findings:
             lacking.append(f"every {one.judged} was made by the same choices: there is nothing to compare")
         measure = next(iter(one.measures.values()), "")
         best += [
-            BestText(read.gen_id, read.path, read.combo, f"{number(read.value)} of {measure}") for read in one.best
+            BestText(read.gen_id, read.path, read.combo, f"{number(read.value)} on {measure}") for read in one.best
         ]
     if not best:
         lacking.append("no text was judged: there are no scores")

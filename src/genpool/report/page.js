@@ -37,6 +37,13 @@
   };
   const boxes = [...document.querySelectorAll("[data-chart]")];
   Promise.all(boxes.map(draw)).then(() => { document.documentElement.dataset.charts = "drawn"; });
+  const reachable = () => document.querySelectorAll(".scroll, .words, .chart").forEach((one) => {
+    const scrolls = one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1;
+    if (scrolls) one.tabIndex = 0; else one.removeAttribute("tabindex");
+  });
+  reachable();
+  addEventListener("resize", reachable);
+  document.addEventListener("toggle", reachable, true);
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details.numbers:not([open])")];
