@@ -91,7 +91,9 @@ class ModelEntry:
     @property
     def way(self) -> str:
         """How the client takes a constraint on the answer: `grammar`, `json_schema` or `none`."""
-        return "grammar" if self.client == "embedded" else self.constrain
+        if self.client == "embedded" and self.constrain != "none":
+            return "grammar"
+        return self.constrain
 
     @property
     def max_tokens(self) -> int | None:
