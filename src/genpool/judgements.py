@@ -77,7 +77,7 @@ class Judgements:
         return tuple(axis for axis in self.axes if self.frame[axis].n_unique() > 1)
 
 
-def axes_of(pipeline: Pipeline, stage: Stage, lineage: dict[str, tuple[Stage, str]]) -> dict[str, str]:
+def text_axes(pipeline: Pipeline, stage: Stage, lineage: dict[str, tuple[Stage, str]]) -> dict[str, str]:
     """Return the columns that say which choices a judged text is of, nearest the root first, to their names.
 
     Args:
@@ -104,7 +104,7 @@ def judgements_of(scores: pl.DataFrame, stage: Stage, axes: dict[str, str]) -> J
     Args:
         scores: `aggregated_scores`.
         stage: The judging stage.
-        axes: Its `axes_of`.
+        axes: Its `text_axes`.
     """
     import polars as pl
 

@@ -85,6 +85,10 @@ class PoolLayout:
         """Return the path of when and from what the membership was made."""
         return self.cohort(cohort_id) / "adopted.json"
 
+    def reports(self, cohort_id: str | None = None) -> Path:
+        """Return the folder of a cohort's tables and reports; without a cohort, of those of the whole pool."""
+        return self.root / "reports" if cohort_id is None else self.cohort(cohort_id) / "reports"
+
     @property
     def generations(self) -> Path:
         """One folder a stage, one folder a generation."""

@@ -27,6 +27,8 @@ from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
+from genpool.export import export, exported_stages
+from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
@@ -37,28 +39,36 @@ from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
+from genpool.pool_scope import JointScope, PoolScope
 from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
+from genpool.scores import aggregated_scores, axes_of
 from genpool.spec import CohortSpec, parse_spec, read_spec
+from genpool.table_files import write_tables
+from genpool.tables import all_tables, generation_scores, top_texts
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
+
+    import polars as pl
 
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
     from genpool.runner import Runner, RunReport, Watcher
+    from genpool.scores import Judged
     from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
+    from genpool.tables import Table
 
 
 class Pool:
@@ -133,7 +143,7 @@ class Pool:
         return self._read(cohort_id, self.inputs)
 
     def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
-        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, refresh=refresh)
+        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, self._best, refresh=refresh)
         return read_spec(cohort_id, self.config, inputs, find_roots)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
@@ -420,6 +430,51 @@ class Pool:
             NotFound: The cohort has no membership; it was never run.
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+
+    def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
+        """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
+        import polars as pl
+
+        judgements = self.scores(*cohort_ids).filter(pl.col("judged_stage") == stage.name)
+        best = top_texts(generation_scores(judgements, axes_of(self.config.pipeline)), number, by)
+        return Ranking(tuple(best.frame["judged_gen_id"]), best.notes)
+
+    def wide_scope(self, cohort_ids: Sequence[str] = ()) -> Judged:
+        """Return what tables are made from: one cohort, several together, or without any all that the pool holds.
+
+        Raises:
+            NotFound: A cohort has no membership; it was never run.
+        """
+        if not cohort_ids:
+            return PoolScope(self.config.pipeline, self.store, self.catalog)
+        scopes = [self.scope(one) for one in dict.fromkeys(cohort_ids)]
+        return scopes[0] if len(scopes) == 1 else JointScope(scopes)
+
+    def scores(self, *cohort_ids: str, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement of some cohorts, or of the whole pool; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self.wide_scope(cohort_ids), reasons=reasons)
+
+    def write_tables(self, *cohort_ids: str, reasons: bool = True) -> tuple[dict[str, Table], list[Path]]:
+        """Write the tables of some cohorts, or of the whole pool, as Parquet and CSV.
+
+        Returns:
+            The tables by name, and the files.
+
+        Raises:
+            NotFound: A cohort has no membership; it was never run.
+            StorageFailed: A file could not be written.
+        """
+        tables = all_tables(self.wide_scope(cohort_ids), reasons=reasons)
+        folder = self.layout.reports(cohort_ids[0] if len(cohort_ids) == 1 else None)
+        return tables, write_tables(folder, tables)
+
+    def export(
+        self, *cohort_ids: str, stages: Sequence[str] = (), prompts: bool = False, reasons: bool = True
+    ) -> Table:
+        """Return texts of some cohorts, or of the whole pool, with lineage and scores; see `genpool.export.export`."""
+        scope = self.wide_scope(cohort_ids)
+        chosen = exported_stages(self.config.pipeline, stages)
+        return export(scope, self.store, aggregated_scores(scope, reasons=reasons), chosen, prompts=prompts)
 
     def matching(
         self,

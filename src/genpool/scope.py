@@ -15,10 +15,9 @@ from genpool.filters import Candidate, choose, read_conditions
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import Member, cohort_ids, read_membership
 from genpool.notebook import counts_table
-from genpool.parsers import reason_of
 from genpool.planner import unacceptable
 from genpool.present import of_another_task
-from genpool.scores import aggregated_scores, frame_schema
+from genpool.scores import ABOVE, aggregated_scores, frame_schema, read_reasons
 from genpool.signatures import Signature
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 
@@ -355,7 +354,7 @@ class CohortScope:
         for gen_id in self._above(stage):
             fields = self._fields_of(stage, gen_id)
             if fields is not None:
-                yield (gen_id, None, "above", None, None, None, *_values(stage, fields))
+                yield (gen_id, None, ABOVE, None, None, None, *_values(stage, fields))
 
     def _above(self, stage: Stage) -> list[str]:
         """Return what is above members and is none itself."""
@@ -371,13 +370,7 @@ class CohortScope:
 
     def reasons(self, stage: Stage, gen_ids: Iterable[str]) -> list[str | None]:
         """Return what judges gave as their reasons; None where a text cannot be read or has none."""
-        found = []
-        for gen_id in gen_ids:
-            try:
-                found.append(reason_of(self._store.text(self._store.record(stage, gen_id))))
-            except (PoolError, InvalidSignature):
-                found.append(None)
-        return found
+        return read_reasons(self._store, stage, gen_ids)
 
     def _repr_html_(self) -> str:
         """Return the counts as a table for a notebook."""
@@ -404,8 +397,8 @@ class CohortScope:
 def _values(stage: Stage, fields: Mapping[str, FieldValue]) -> list[FieldValue | None]:
     """Return a signature's values as a frame has them."""
     values = [fields.get(name) for name in stage.fields]
-    last = values[-1]
-    return [*values[:-1], int(last) if isinstance(last, int) or (last or "").isdecimal() else None]
+    last = str(values[-1])
+    return [*values[:-1], int(last) if last.isascii() and last.isdecimal() and len(last) < 11 else None]
 
 
 def _stated(record: Record) -> dict[str, FieldValue]:

@@ -7,8 +7,11 @@ off its own scale, is never a number here: the row says what is wrong with it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from genpool.errors import InvalidSignature, PoolError, UsageError, nearest
+from genpool.parsers import reason_of
 from genpool.stages import MODEL_FIELD, PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
@@ -17,10 +20,17 @@ if TYPE_CHECKING:
     import polars as pl
 
     from genpool.stages import Pipeline, Stage
+    from genpool.store import GenerationStore
+
+MADE_STATES: Final = ("own", "reused", "made")
+"""The states of what exists."""
+ABOVE: Final = "above"
+"""The state, in a stage's frame, of what is no member but above one."""
 
 JUDGEMENT: Final = {
     "stage": "String",
     "gen_id": "String",
+    "judged_stage": "String",
     "judged_gen_id": "String",
     "rubric": "String",
     "judge": "String",
@@ -48,7 +58,7 @@ FRAME: Final = {
     "min": "Float64",
     "max": "Float64",
 }
-"""The columns of a stage's frame and their types, beside the signature's fields: texts, and whole numbers for replicates.
+"""The columns of a stage's frame and their types, beside the signature's fields.
 
 States are `own`, `reused`, `missing`, `unusable`; `made` where no cohort was asked about; `above` for what is no member
 but above one.
@@ -63,27 +73,72 @@ def frame_schema(stage: Stage) -> pl.Schema:
     return pl.Schema({name: getattr(pl, kind) for name, kind in {**FRAME, **fields}.items()})
 
 
-def lineage_columns(pipeline: Pipeline, stage: Stage) -> dict[str, tuple[Stage, str]]:
-    """Return the columns of a judging stage's lineage: name to the stage and the signature's field that it holds.
+def lineage_columns(pipeline: Pipeline, stage: Stage, *, judgement: bool = True) -> dict[str, tuple[Stage, str]]:
+    """Return the columns of a stage's lineage: name to the stage and the signature's field that it holds.
 
-    The nearest stage comes first; its id is the field `gen_id`. A stage's own axes, but for its template and its model
-    (which are rubric and judge), come before.
+    The stage's own axes come first, then the nearest stage, whose id is the field `gen_id`, and so on; then the combo.
+
+    Args:
+        pipeline: The pool's stages.
+        stage: The stage.
+        judgement: Whether these are columns of a judgement, whose own template and model are its rubric and its judge.
     """
     found: dict[str, tuple[Stage, str]] = {}
 
     def add(of: Stage, fields: Iterable[str]) -> None:
         for field in fields:
             name = COMBO if field == ROOT_FIELD else f"{of.name}_{of.axis_name(field)}"
-            if name in found or name in JUDGEMENT:
+            if name in found or name in JUDGEMENT or (name == COMBO and field != ROOT_FIELD):
                 name = f"{of.name}.{of.axis_name(field)}"
             found[name] = of, field
 
-    add(stage, (one for one in stage.axes if one not in {TEMPLATE_FIELD, MODEL_FIELD}))
+    own = [one for one in stage.axes if one not in {TEMPLATE_FIELD, MODEL_FIELD}]
+    add(stage, own if judgement else (*stage.axes, REPLICATE_FIELD))
     for above in pipeline.ancestors(stage):
         add(above, ("gen_id", *above.axes, REPLICATE_FIELD))
     last = (stage, *pipeline.ancestors(stage))[-1]
     add(last, (ROOT_FIELD,))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What the columns of a table of judgements are called, and what they are."""
+
+    columns: Mapping[str, str]
+    """Every name that a person may type to its column: `draft_template`, `draft.template`, `rubric`, `combo`."""
+    lineage: tuple[str, ...]
+    """The columns that a judged text has, nearest stage first."""
+    levels: tuple[str, ...]
+    """The columns of choices, root first, then the rubric and the judge; no ids, replicates or combos."""
+
+    def column(self, typed: str) -> str:
+        """Return the column of an axis as a person types it.
+
+        Raises:
+            UsageError: There is no such axis.
+        """
+        if typed not in self.columns:
+            raise UsageError(f"{typed!r} is not an axis of these judgements", hint=nearest(typed, self.columns))
+        return self.columns[typed]
+
+
+def axes_of(pipeline: Pipeline, stages: Iterable[Stage] | None = None) -> Axes:
+    """Return the axes of the judgements of some judging stages; left out, of all of the pipeline."""
+    names: dict[str, str] = {one: one for one in ("rubric", "judge", "stage", "judged_stage", "replicate", "origin")}
+    lineage: dict[str, None] = {}
+    levels: dict[str, None] = {}
+    for stage in judging(pipeline) if stages is None else stages:
+        names |= {f"{stage.name}.template": "rubric", f"{stage.name}.model": "judge"}
+        found = lineage_columns(pipeline, stage)
+        for column, (of, field) in found.items():
+            names |= {column: column, f"{of.name}.{COMBO if field == ROOT_FIELD else of.axis_name(field)}": column}
+            if of is not stage or field == ROOT_FIELD:
+                lineage[column] = None
+        chosen = [one for one, (_, field) in found.items() if field not in {"gen_id", REPLICATE_FIELD, ROOT_FIELD}]
+        own = [one for one in chosen if found[one][0] is stage]
+        levels |= dict.fromkeys([*reversed([one for one in chosen if one not in own]), *own])
+    return Axes(names, tuple(lineage), (*levels, "rubric", "judge"))
 
 
 def aggregated_schema(pipeline: Pipeline, stages: Iterable[Stage] | None = None) -> pl.Schema:
@@ -137,7 +192,7 @@ def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
     frames = {stage.name: scope.stage_frame(stage) for stage in scope.pipeline}
     parts = []
     for stage in judging(scope.pipeline):
-        made = frames[stage.name].filter(pl.col("state").is_in(["own", "reused", "made"]))
+        made = frames[stage.name].filter(pl.col("state").is_in(MADE_STATES))
         if not made.is_empty():
             parts.append(_judgements(scope.pipeline, stage, made, frames))
     found = [part for part in parts if part is not None]
@@ -173,6 +228,7 @@ def _judgements(
     return table.with_columns(problem=_problem()).select(
         pl.lit(stage.name).alias("stage"),
         "gen_id",
+        pl.lit(stage.parent, pl.String).alias("judged_stage"),
         judged.alias("judged_gen_id"),
         rubric.alias("rubric"),
         judge.alias("judge"),
@@ -210,12 +266,17 @@ def _problem() -> pl.Expr:
 
 
 def with_lineage(
-    pipeline: Pipeline, stage: Stage, members: pl.DataFrame, frames: Mapping[str, pl.DataFrame]
+    pipeline: Pipeline,
+    stage: Stage,
+    members: pl.DataFrame,
+    frames: Mapping[str, pl.DataFrame],
+    *,
+    judgement: bool = True,
 ) -> pl.DataFrame:
     """Return members of a stage with the columns of `lineage_columns`; null where something above is not there."""
     import polars as pl
 
-    names = lineage_columns(pipeline, stage)
+    names = lineage_columns(pipeline, stage, judgement=judgement)
     by_stage: dict[str, list[tuple[str, str]]] = {}
     for name, (of, field) in names.items():
         by_stage.setdefault(of.name, []).append((name, field))
@@ -232,12 +293,40 @@ def with_lineage(
     return table
 
 
+def member_lineages(scope: Judged) -> pl.DataFrame:
+    """Return a row a member, made or not: `stage`, `gen_id`, `origin`, `state`, its axes and its lineage.
+
+    A stage's own axes bear its name, as those above do: `evaluation_template` is what a judgement calls its rubric.
+    """
+    import polars as pl
+
+    frames = {stage.name: scope.stage_frame(stage) for stage in scope.pipeline}
+    parts = []
+    for stage in scope.pipeline:
+        members = frames[stage.name].filter(pl.col("state") != ABOVE)
+        names = lineage_columns(scope.pipeline, stage, judgement=False)
+        table = with_lineage(scope.pipeline, stage, members, frames, judgement=False)
+        parts.append(table.select(pl.lit(stage.name).alias("stage"), "gen_id", "origin", "state", *names))
+    return pl.concat(parts, how="diagonal")
+
+
 def _with_reasons(scope: Judged, table: pl.DataFrame) -> pl.DataFrame:
     """Return judgements with the reasons that judges gave."""
     import polars as pl
 
-    said = {}
+    said: dict[str, str | None] = {}
     for (name,), part in table.group_by("stage"):
         ids = part["gen_id"].to_list()
         said.update(zip(ids, scope.reasons(scope.pipeline[str(name)], ids), strict=True))
     return table.with_columns(reason=pl.Series([said[one] for one in table["gen_id"]], dtype=pl.String))
+
+
+def read_reasons(store: GenerationStore, stage: Stage, gen_ids: Iterable[str]) -> list[str | None]:
+    """Return the reasons in judgements' texts, each text checked; None where one cannot be read, or gives none."""
+    found: list[str | None] = []
+    for gen_id in gen_ids:
+        try:
+            found.append(reason_of(store.text(store.record(stage, gen_id))))
+        except (PoolError, InvalidSignature):
+            found.append(None)
+    return found

@@ -51,12 +51,8 @@ def _write(pool: Pool, facts: Facts, out: str | None) -> Path:
 
     from genpool.report.page import write_page
 
-    if out is not None:
-        target = Path(out)
-    elif len(facts.cohorts) == 1:
-        target = pool.layout.cohort(facts.cohorts[0]) / "reports" / "report.html"
-    else:
-        target = pool.root / "reports" / "report.html"
+    folder = pool.layout.reports(facts.cohorts[0] if len(facts.cohorts) == 1 else None)
+    target = folder / "report.html" if out is None else Path(out)
     write_page(facts, target)
     return target
 

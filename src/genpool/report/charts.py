@@ -226,9 +226,17 @@ def _top_axis(columns: int) -> alt.Axis:
 
     if columns > _COLUMNS:
         return alt.Axis(orient="top", labelAngle=-40, domain=False, ticks=False, grid=False)
-    said = f"width < {90 * columns} ? split(datum.label, ' ') : datum.label"
-    limit = alt.ExprRef(f"width / {columns} - 4")
-    return alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False, labelExpr=said, labelLimit=limit)
+    narrow = f"width < {90 * columns}"
+    return alt.Axis(
+        orient="top",
+        labelAngle=alt.ExprRef(f"{narrow} ? -35 : 0"),
+        labelAlign=alt.ExprRef(f"{narrow} ? 'left' : 'center'"),
+        labelLimit=alt.ExprRef(f"{narrow} ? 120 : width / {columns} - 4"),
+        labelOverlap=False,
+        domain=False,
+        ticks=False,
+        grid=False,
+    )
 
 
 def _height(rows: Sequence[Mapping[str, object]], lanes: int) -> int:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.errors import GenpoolError
-from genpool.judgements import axes_of, judgements_of
-from genpool.report.asked import ABOVE, PRESENT, Asked
+from genpool.judgements import judgements_of, text_axes
+from genpool.report.asked import Asked
 from genpool.report.judged import JudgedFacts, judged_facts
-from genpool.scores import aggregated_scores, judging, lineage_columns
+from genpool.scores import ABOVE, MADE_STATES, aggregated_scores, judging, lineage_columns
 from genpool.stages import MODEL_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def gather(pool: Pool, cohorts: Sequence[str] = ()) -> Facts:
     scores = aggregated_scores(asked)
     judged = []
     for stage in judging(asked.pipeline):
-        axes = axes_of(asked.pipeline, stage, lineage_columns(asked.pipeline, stage))
+        axes = text_axes(asked.pipeline, stage, lineage_columns(asked.pipeline, stage))
         wanted = any(state != ABOVE for state in frames[stage.name]["state"])
         if wanted:
             judged.append(judged_facts(asked, stage, judgements_of(scores, stage, axes), frames))
@@ -283,7 +283,7 @@ def _notes(asked: Asked, judged: Sequence[JudgedFacts]) -> list[str]:
     """Return what a reader should know first."""
     said = []
     missing = sum(
-        int((~_members(asked, stage)["state"].is_in(PRESENT)).sum()) for stage in asked.pipeline if asked.cohorts
+        int((~_members(asked, stage)["state"].is_in(MADE_STATES)).sum()) for stage in asked.pipeline if asked.cohorts
     )
     if missing:
         said.append(f"{missing:,} members are missing or unusable: every number below is of what is there")

@@ -9,9 +9,8 @@ from genpool.agreement import Agreement, Spread, agreement, spread
 from genpool.comparison import Comparison, compare
 from genpool.intervals import Mean, mean_of
 from genpool.judgements import COMBO, JUDGE, RUBRIC, TEXT, VALUE, text_means
-from genpool.report.asked import ABOVE, PRESENT
 from genpool.report.texts import Read, read_texts
-from genpool.scores import with_lineage
+from genpool.scores import ABOVE, MADE_STATES, with_lineage
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 
 if TYPE_CHECKING:
@@ -191,7 +190,7 @@ def _coverage(
     cells = (
         table.with_columns(_path(varied), by.alias("by"))
         .group_by("path", "by", maintain_order=True)
-        .agg(pl.len().alias("wanted"), pl.col("state").is_in(list(PRESENT)).sum().alias("judged"))
+        .agg(pl.len().alias("wanted"), pl.col("state").is_in(MADE_STATES).sum().alias("judged"))
     )
     lacking = cells.group_by("path", maintain_order=True).agg(
         (pl.col("wanted") - pl.col("judged")).sum().alias("lacks")
