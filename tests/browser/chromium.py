@@ -23,9 +23,13 @@ REQUIRED = "GENPOOL_REQUIRE_BROWSER"
 
 WITNESS = """
 window.ran = [];
-for (const name of ["alert", "confirm", "prompt", "open"]) window[name] = (said) => { window.ran.push(`${name} ${said}`); };
+for (const name of ["alert", "confirm", "prompt", "open"]) {
+  window[name] = (said) => { window.ran.push(`${name} ${said}`); };
+}
 window.refused = [];
-document.addEventListener("securitypolicyviolation", (one) => window.refused.push(`${one.violatedDirective} ${one.blockedURI}`));
+document.addEventListener("securitypolicyviolation", (one) => {
+  window.refused.push(`${one.violatedDirective} ${one.blockedURI}`);
+});
 """
 """What stands in every page before its own scripts: it notes what a payload would call, and what the policy refused."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,9 @@ from genpool.pool import Pool
 from genpool.report.facts import gather
 from genpool.report.page import write_page
 from genpool.scores import lineage_columns
-from tests.browser.chromium import opened
+from tests.browser.chromium import context, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -42,10 +42,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 
 @pytest.fixture(scope="module")
-def page_file(demo: Pool) -> Iterator[Path]:
+def page_file(demo: Pool) -> Path:
     file = demo.layout.reports("demo") / "report.html"
     write_page(gather(demo, ["demo"]), file)
-    yield file
+    return file
 
 
 def said(page: Page, selector: str) -> str:
@@ -152,7 +152,7 @@ def test_texts_and_charts_stand_out_from_what_is_behind_them(page_file: Path, sc
                 const part = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
                 return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
               };
-              const names = ["page", "card", "mark", "ink", "soft", "link", "heat", "warn", ...[1,2,3,4,5,6,7,8].map((n) => `c${n}`)];
+              const names = "page card mark ink soft link heat warn c1 c2 c3 c4 c5 c6 c7 c8".split(" ");
               return Object.fromEntries(names.map((name) => [name, shade(`--${name}`)]));
             }"""
         )
@@ -162,9 +162,6 @@ def test_texts_and_charts_stand_out_from_what_is_behind_them(page_file: Path, sc
         return (light + 0.05) / (dark + 0.05)
 
     for behind in ("page", "card", "mark"):
-        assert {name: contrast(name, behind) >= 4.5 for name in ("ink", "soft", "link", "warn")}.items() >= {
-            "ink": True
-        }.items()
         assert min(contrast(name, behind) for name in ("ink", "soft", "link", "warn")) >= 4.5
     assert min(contrast(f"c{number}", "card") for number in range(1, 9)) >= 3
     assert contrast("ink", "heat") >= 4.5
@@ -188,14 +185,14 @@ def test_it_can_be_used_by_keyboard(page_file: Path) -> None:
             int(one) for one in page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => h.tagName[1])")
         ]
         assert levels[0] == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
-        assert page.evaluate(
-            "[...document.querySelectorAll('[role=img]')].every(one => one.getAttribute('aria-label'))"
-        )
-        assert page.evaluate("[...document.querySelectorAll('table')].every(one => one.caption)")
-        assert page.evaluate(
-            "[...document.querySelectorAll('[aria-labelledby]')].every(one => document.getElementById(one.getAttribute('aria-labelledby')))"
-        )
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+        unnamed = """() => [
+          ...[...document.querySelectorAll("[role=img]")].filter((one) => !one.getAttribute("aria-label")),
+          ...[...document.querySelectorAll("table")].filter((one) => !one.caption),
+          ...[...document.querySelectorAll("[aria-labelledby]")].filter(
+            (one) => !document.getElementById(one.getAttribute("aria-labelledby"))),
+        ].length"""
+        assert page.evaluate(unnamed) == 0
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
         assert len(ids) == len(set(ids))
         links = page.evaluate("[...document.querySelectorAll('a')].map(one => one.getAttribute('href'))")
@@ -219,8 +216,6 @@ def test_in_print_it_is_dark_on_white_with_every_table_open(page_file: Path) -> 
 
 
 def test_without_scripts_every_number_is_still_there(page_file: Path) -> None:
-    from tests.browser.chromium import context
-
     with context(java_script_enabled=False) as made:
         page = made.new_page()
         page.goto(page_file.as_uri())

@@ -273,7 +273,7 @@ def _ranked(judgements: Judgements, means: pl.DataFrame) -> list[tuple[str, floa
     """Return the texts by their mean over the rubrics, the best first; only those that every rubric judged."""
     import polars as pl
 
-    measure = next(iter(judgements.measures), None)
+    measure = next(iter(judgements.measures), "")
     part = means.filter(pl.col("measure") == measure).sort([VALUE, TEXT], descending=[True, False])
     return [(str(text), float(value)) for text, value in part.select(TEXT, VALUE).rows()]
 

@@ -23,6 +23,7 @@ from genpool.durable import replace_file, storage_errors
 from genpool.intervals import FEWEST
 from genpool.report import charts
 from genpool.report.findings import findings_of, interval, level, many, number
+from genpool.visible import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,11 +153,18 @@ def _read(name: str) -> str:
     return (resources.files("genpool.report") / name).read_text(encoding="utf-8")
 
 
+def _harmless(value: Any) -> Any:
+    """Return a value as the page shows it: the controls of foreign text are visible; our own markup stays."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
+    )
     return environment.from_string(_read("page.html.j2"))
 
 
