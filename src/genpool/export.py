@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genpool.errors import InvalidSignature, PoolError, UsageError
-from genpool.scores import MADE_STATES, axes_of, judging, member_lineages
+from genpool.scores import MADE_STATES, aggregated_scores, axes_of, judging, member_lineages
 from genpool.tables import Table, generation_scores
 
 if TYPE_CHECKING:
@@ -38,32 +38,29 @@ def exported_stages(pipeline: Pipeline, asked: Sequence[str]) -> list[Stage]:
 
 
 def export(
-    scope: Judged,
-    store: GenerationStore,
-    judgements: pl.DataFrame,
-    stages: Sequence[Stage],
-    *,
-    prompts: bool = False,
+    scope: Judged, store: GenerationStore, stages: Sequence[str] = (), *, prompts: bool = False, reasons: bool = True
 ) -> Table:
     """Return the texts of some stages that are made, each with its lineage and its scores.
 
     Args:
         scope: The scope of a cohort, of several, or of the pool.
         store: The pool's store.
-        judgements: Its `aggregated_scores`.
-        stages: The stages whose texts are wanted.
+        stages: The stages whose texts are wanted; left out, those that are judged, else the last ones.
         prompts: Whether the prompt that each was made from is there too.
+        reasons: Whether judges' reasons are.
 
     Returns:
         Columns `stage`, `gen_id`, `text`, `prompt` where asked for, `problem`, `origin`, `state`, axes and lineage,
         `mean_score`, `scale`, `judgements`, `note` (see `generation_scores`), and `scores`.
 
     Raises:
+        InvalidPipeline: There is no stage of that name.
         UsageError: None of these stages has a text.
     """
     import polars as pl
 
-    names = [stage.name for stage in stages]
+    names = [stage.name for stage in exported_stages(scope.pipeline, stages)]
+    judgements = aggregated_scores(scope, reasons=reasons)
     members = member_lineages(scope).filter(pl.col("stage").is_in(names) & pl.col("state").is_in(MADE_STATES))
     if members.is_empty():
         raise UsageError(f"there is no text of stage {' or '.join(names)}", hint="`genpool status` says what was made")

@@ -89,6 +89,10 @@ class PoolLayout:
         """Return the folder of a cohort's tables and reports; without a cohort, of those of the whole pool."""
         return self.root / "reports" if cohort_id is None else self.cohort(cohort_id) / "reports"
 
+    def manifest(self, cohort_id: str) -> Path:
+        """Return the path of how a cohort's members stand: a cache."""
+        return self.cohort(cohort_id) / "manifest.json"
+
     @property
     def generations(self) -> Path:
         """One folder a stage, one folder a generation."""

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genpool.adoption import adopt, record_slots
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.claims import claimed
@@ -27,14 +28,15 @@ from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
-from genpool.export import export, exported_stages
+from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
 from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
-from genpool.membership import adopt, cohort_ids, record_slots
+from genpool.manifests import Manifests
+from genpool.membership import cohort_ids
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
@@ -44,11 +46,10 @@ from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
+from genpool.scope import CohortScope
 from genpool.scores import aggregated_scores, axes_of
 from genpool.spec import CohortSpec, parse_spec, read_spec
-from genpool.table_files import write_tables
-from genpool.tables import all_tables, generation_scores, top_texts
+from genpool.tables import generation_scores, top_texts
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
-    from genpool.tables import Table
 
 
 class Pool:
@@ -409,7 +409,10 @@ class Pool:
             plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
-            return await execute(plan, self.config, self.store, inputs, options)
+            report = await execute(plan, self.config, self.store, inputs, options)
+            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
+                self.manifests.keep_up(cohort_id)
+            return report
 
     def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
@@ -421,15 +424,20 @@ class Pool:
             )
         return plan if only is None else restrict(plan, Path(only), self.config.salt)
 
+    @property
+    def manifests(self) -> Manifests:
+        """The manifests of the pool's cohorts: a cache of how their members stand."""
+        return Manifests(self.layout, self.config.pipeline, self.config.salt, self.catalog)
+
     # -- asking ------------------------------------------------------------------------------------
 
     def scope(self, cohort_id: str) -> CohortScope:
-        """Return the scope of a cohort: the way to ask about it.
+        """Return the scope of a cohort: the way to ask about it, from its manifest where there is a good one.
 
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
 
     def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
         """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
@@ -453,28 +461,6 @@ class Pool:
     def scores(self, *cohort_ids: str, reasons: bool = False) -> pl.DataFrame:
         """Return a row a judgement of some cohorts, or of the whole pool; see `genpool.scores.aggregated_scores`."""
         return aggregated_scores(self.wide_scope(cohort_ids), reasons=reasons)
-
-    def write_tables(self, *cohort_ids: str, reasons: bool = True) -> tuple[dict[str, Table], list[Path]]:
-        """Write the tables of some cohorts, or of the whole pool, as Parquet and CSV.
-
-        Returns:
-            The tables by name, and the files.
-
-        Raises:
-            NotFound: A cohort has no membership; it was never run.
-            StorageFailed: A file could not be written.
-        """
-        tables = all_tables(self.wide_scope(cohort_ids), reasons=reasons)
-        folder = self.layout.reports(cohort_ids[0] if len(cohort_ids) == 1 else None)
-        return tables, write_tables(folder, tables)
-
-    def export(
-        self, *cohort_ids: str, stages: Sequence[str] = (), prompts: bool = False, reasons: bool = True
-    ) -> Table:
-        """Return texts of some cohorts, or of the whole pool, with lineage and scores; see `genpool.export.export`."""
-        scope = self.wide_scope(cohort_ids)
-        chosen = exported_stages(self.config.pipeline, stages)
-        return export(scope, self.store, aggregated_scores(scope, reasons=reasons), chosen, prompts=prompts)
 
     def matching(
         self,
@@ -534,7 +520,12 @@ class Pool:
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, gen_id)
+        return find_generation(self.config.pipeline, self.store, self.catalog, gen_id)
+
+    def is_generation(self, beginning: str) -> bool:
+        """Return whether anything that is kept as a generation has an id that begins so."""
+        with closing(self.catalog()) as catalog:
+            return any(beginning_with(catalog, stage, beginning, 1) for stage in self.config.pipeline)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.

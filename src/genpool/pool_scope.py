@@ -9,12 +9,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from genpool.errors import InvalidSignature, PoolError
-from genpool.scope import MADE, MISSING, UNUSABLE
-from genpool.scores import ABOVE, frame_schema, read_reasons
+from genpool.finding import MADE
+from genpool.scores import ABOVE, MADE_STATES, frame_of, read_reasons
+from genpool.standing import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
@@ -38,24 +38,13 @@ class PoolScope:
         self._store = store
         self._open = open_catalog
 
-    def stage_frame(self, stage: Stage) -> pl.DataFrame:
-        """See `genpool.scores.Judged.stage_frame`."""
-        import polars as pl
-
-        return pl.DataFrame(list(self._rows(stage)), schema=frame_schema(stage), orient="row", strict=False)
-
-    def _rows(self, stage: Stage) -> Iterator[tuple[object, ...]]:
-        with closing(self._open()) as catalog:
-            present = catalog.present(stage)
-            for gen_id, signature in catalog.signatures(stage):
-                try:
-                    score = self._store.record(stage, gen_id).score if stage.judges else None
-                except (PoolError, InvalidSignature):
-                    score = None
-                numbers = (score.value, score.min, score.max) if score else (None, None, None)
-                yield (gen_id, present.origin(gen_id), MADE, *numbers, *signature.values)
-            for gen_id in sorted(present.unusable):
-                yield (gen_id, None, UNUSABLE, None, None, None, *(None for _ in stage.fields))
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """See `genpool.scores.Judged.frames`; generations come by their ids."""
+        frames = {}
+        for stage in self.pipeline:
+            with closing(self._open()) as catalog:
+                frames[stage.name] = frame_of(columns_of(stage, None, catalog, MADE)).sort("gen_id")
+        return frames
 
     def reasons(self, stage: Stage, gen_ids: Sequence[str]) -> list[str | None]:
         """See `genpool.scores.Judged.reasons`."""
@@ -73,22 +62,25 @@ class JointScope:
         self.pipeline = scopes[0].pipeline
         self._scopes = scopes
 
-    def stage_frame(self, stage: Stage) -> pl.DataFrame:
-        """See `genpool.scores.Judged.stage_frame`."""
-        import polars as pl
-
-        frames = [scope.stage_frame(stage) for scope in self._scopes]
-        known = pl.col("state").is_in([MISSING, UNUSABLE, ABOVE])
-        rank = pl.when(pl.col("state") == ABOVE).then(1).otherwise(0)  # a member of one may be above members of another
-        return (
-            pl.concat(frames)
-            .with_columns(pl.when(known).then("state").otherwise(pl.lit(MADE)).alias("state"))
-            .with_columns(rank.alias(" rank"))
-            .sort(" rank", maintain_order=True)
-            .unique("gen_id", keep="first", maintain_order=True)
-            .drop(" rank")
-        )
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """See `genpool.scores.Judged.frames`; members come in the order of the cohorts."""
+        all_frames = [scope.frames() for scope in self._scopes]
+        return {stage.name: _joined([frames[stage.name] for frames in all_frames]) for stage in self.pipeline}
 
     def reasons(self, stage: Stage, gen_ids: Sequence[str]) -> list[str | None]:
         """See `genpool.scores.Judged.reasons`."""
         return self._scopes[0].reasons(stage, gen_ids)
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the frames of one stage in several cohorts as one, every generation once."""
+    import polars as pl
+
+    state = pl.col("state")
+    above = state == ABOVE  # a member of one cohort may be above members of another
+    return (
+        pl.concat(frames)
+        .with_columns(pl.when(state.is_in(MADE_STATES)).then(pl.lit(MADE)).otherwise(state).alias("state"))
+        .sort(above, maintain_order=True)
+        .unique("gen_id", keep="first", maintain_order=True)
+    )

@@ -7,19 +7,24 @@ off its own scale, is never a number here: the row says what is wrong with it.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from genpool.errors import InvalidSignature, PoolError, UsageError, nearest
 from genpool.parsers import reason_of
 from genpool.stages import MODEL_FIELD, PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
+from genpool.standing import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import polars as pl
 
+    from genpool.catalog import Catalog
+    from genpool.coded import Coded
     from genpool.stages import Pipeline, Stage
+    from genpool.standing import StageColumns
     from genpool.store import GenerationStore
 
 MADE_STATES: Final = ("own", "reused", "made")
@@ -163,17 +168,83 @@ def judging(pipeline: Pipeline) -> list[Stage]:
 
 
 class Judged(Protocol):
-    """What tables are made from: a scope of a cohort, or of the whole pool."""
+    """What tables are made from: a scope of a cohort, of several, or of the whole pool."""
 
     @property
     def pipeline(self) -> Pipeline:
         """The pool's stages."""
+        ...
 
-    def stage_frame(self, stage: Stage) -> pl.DataFrame:
-        """Return the members of a stage and what is above members: see `FRAME`."""
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """Return every stage's members in plan order, and what is above members: see `FRAME`."""
+        ...
 
     def reasons(self, stage: Stage, gen_ids: Sequence[str]) -> list[str | None]:
-        """Return what judges gave as their reasons."""
+        """Return what judges gave as their reasons; None where a text cannot be read, or gives none."""
+        ...
+
+
+# --- frames of stages -------------------------------------------------------------------------------
+
+
+def stage_frames(
+    pipeline: Pipeline, columns: Mapping[str, StageColumns], open_catalog: Callable[[], Catalog]
+) -> dict[str, pl.DataFrame]:
+    """Return the frames of all stages: of members, and below them of what is above members and is none itself.
+
+    Args:
+        pipeline: The pool's stages.
+        columns: The members of every stage that has some.
+        open_catalog: Opens the index of the store; it is opened only where something is above that is no member.
+    """
+    import polars as pl
+
+    frames: dict[str, pl.DataFrame] = {}
+    for stage in reversed(list(pipeline)):
+        own = columns.get(stage.name)
+        frame = pl.DataFrame(schema=frame_schema(stage)) if own is None else frame_of(own)
+        needed = [frames[child.name][PARENT_FIELD] for child in pipeline.children(stage)]
+        above = pl.concat(needed).drop_nulls().unique() if needed else pl.Series(dtype=pl.String)
+        lacking = above.filter(~above.is_in(frame["gen_id"].implode()))
+        if len(lacking):
+            with closing(open_catalog()) as catalog:
+                frame = pl.concat([frame, frame_of(columns_of(stage, lacking.to_list(), catalog, ABOVE))])
+        frames[stage.name] = frame
+    return frames
+
+
+def frame_of(columns: StageColumns) -> pl.DataFrame:
+    """Return the columns of a stage's generations as a frame of `frame_schema`."""
+    import polars as pl
+
+    coded: dict[str, Coded[Any]] = {
+        "origin": columns.origins,
+        "state": columns.states,
+        "score": columns.scores,
+        "min": columns.least,
+        "max": columns.most,
+        **columns.fields,
+    }
+    found = {"gen_id": pl.Series(columns.gen_ids, dtype=pl.String)}
+    for name, kind in frame_schema(columns.stage).items():
+        if name != "gen_id":
+            found[name] = _series(coded[name], kind)
+    return pl.DataFrame(found)
+
+
+def _series(column: Coded[Any], kind: pl.DataType) -> pl.Series:
+    """Return a column whose values repeat as one of polars; a value that the type does not have is null."""
+    import numpy as np
+    import polars as pl
+
+    if not len(column):
+        return pl.Series(dtype=kind)
+    codes = column.codes
+    places = np.frombuffer(codes, np.uint8) if isinstance(codes, bytes) else np.asarray(codes, np.uint32)
+    return pl.Series(list(column.values), dtype=kind, strict=False).gather(pl.Series(places))
+
+
+# --- a row a judgement ------------------------------------------------------------------------------
 
 
 def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
@@ -189,7 +260,7 @@ def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
     """
     import polars as pl
 
-    frames = {stage.name: scope.stage_frame(stage) for stage in scope.pipeline}
+    frames = scope.frames()
     parts = []
     for stage in judging(scope.pipeline):
         made = frames[stage.name].filter(pl.col("state").is_in(MADE_STATES))
@@ -254,7 +325,7 @@ def _problem() -> pl.Expr:
     scale = pl.format("{} to {}", least, most)
     return (
         pl.when(wrong)
-        .then(pl.lit("its metadata has no score with a scale"))
+        .then(pl.lit("its metadata has no score that is a number on a scale"))
         .when(~least.is_finite() | ~most.is_finite() | (least >= most))
         .then(pl.format("its scale, {}, is none", scale))
         .when(~score.is_finite())
@@ -300,7 +371,7 @@ def member_lineages(scope: Judged) -> pl.DataFrame:
     """
     import polars as pl
 
-    frames = {stage.name: scope.stage_frame(stage) for stage in scope.pipeline}
+    frames = scope.frames()
     parts = []
     for stage in scope.pipeline:
         members = frames[stage.name].filter(pl.col("state") != ABOVE)

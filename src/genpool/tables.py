@@ -340,11 +340,11 @@ def pivot(judgements: pl.DataFrame, rows: Sequence[str], columns: Sequence[str])
         rows = _kept_apart(judgements, rows)
     means = mean_scores(judgements, [*rows, *columns], one_scale=True)
     label = pl.concat_str([pl.col(one).cast(pl.String).fill_null("-") for one in columns], separator=" · ")
+    taken = label.is_in(list(rows))  # a level that is called like a column of the rows
+    label = pl.when(taken).then(pl.concat_str(label, pl.lit(" (level)"))).otherwise(label)
     labelled = means.frame.with_columns(label.alias(" column"))
-    order = labelled[" column"].unique(maintain_order=True).sort().to_list()
-    taken = set(rows)
+    order = labelled[" column"].unique().sort().to_list()
     wide = labelled.pivot(on=" column", on_columns=order, index=list(rows), values="mean", maintain_order=True)
-    wide = wide.rename({one: f"{one} (level)" for one in order if one in taken})
     return Table(wide, (*_on_scale(means.frame), *means.notes))
 
 

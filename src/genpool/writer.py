@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from genpool.calls import Answer, Caller, Errand, Stopped
 from genpool.canonical import Json, sha256
-from genpool.catalog import parent_bytes
+from genpool.catalog_rows import parent_bytes
 from genpool.drift import combo_bytes, model_bytes, sent_by, template_bytes
 from genpool.errors import GenpoolError, ModelUnavailable, nearest
 from genpool.grouping import Grouped, to_the_end

@@ -30,7 +30,17 @@ def test_only_quotes_backslashes_and_control_characters_are_escaped() -> None:
 
 @pytest.mark.parametrize(
     ("number", "written"),
-    [(1.0, b"1"), (0.7, b"0.7"), (1e21, b"1e+21"), (-0.0, b"0"), (2**53 - 1, b"9007199254740991")],
+    [
+        (1.0, b"1"),
+        (0.7, b"0.7"),
+        (1e21, b"1e+21"),
+        (-0.0, b"0"),
+        (2**53 - 1, b"9007199254740991"),
+        (2.0**53, b"9007199254740992"),
+        (1e-4, b"0.0001"),
+        (1e-5, b"0.00001"),
+        (1e-7, b"1e-7"),
+    ],
 )
 def test_numbers_are_written_as_ecmascript_does(number: float, written: bytes) -> None:
     assert canonical_json(number) == written

@@ -32,12 +32,13 @@ def command(
     """
     from genpool.cli.arguments import refuse_together
     from genpool.cli.output import many, print_json, print_json_line, shown
+    from genpool.export import export
     from genpool.pool import Pool
     from genpool.table_files import shown_path, write_texts
 
     refuse_together(stdout=to_stdout, json=as_json)
     pool = Pool.find(root)
-    table = pool.export(*cohort, stages=stage, prompts=prompts, reasons=not no_reasons)
+    table = export(pool.wide_scope(cohort), pool.store, stage, prompts=prompts, reasons=not no_reasons)
     failed = int(table.frame["problem"].null_count() < table.frame.height)
     if to_stdout:
         for row in table.frame.iter_rows(named=True):

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the summary.")
 @click.pass_obj
 def command(root: str | None, cohorts: tuple[str, ...], *, out: str | None, no_page: bool, as_json: bool) -> None:
-    """Say what was learnt: which choices are better, by how much, how sure, at what cost.
+    """Say what was learnt, and write it as a page.
 
-    Of one COHORT, of several together, or of the whole pool. Writes one HTML file that needs no network, and prints a
-    summary with the same numbers. Answered from membership, metadata and ledgers; neither the spec nor the templates
-    are read. The page of several cohorts, or of the pool, is reports/report.html in the pool.
+    Which choices are better, by how much, how sure that is, what it cost, which texts are best: of one COHORT, of
+    several together, or of the whole pool. Writes one HTML file that needs no network, and prints a summary with the
+    same numbers. Answered from membership, metadata and ledgers; neither the spec nor the templates are read. The page
+    of several cohorts, or of the pool, is reports/report.html in the pool.
     """
     from genpool.cli.arguments import refuse_together
     from genpool.cli.output import print_json

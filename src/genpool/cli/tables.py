@@ -20,10 +20,12 @@ def command(root: str | None, cohort: tuple[str, ...], *, no_reasons: bool, as_j
     """
     from genpool.cli.output import many, print_json, print_table, shown
     from genpool.pool import Pool
-    from genpool.table_files import shown_path
+    from genpool.table_files import shown_path, write_tables
+    from genpool.tables import all_tables
 
     pool = Pool.find(root)
-    tables, files = pool.write_tables(*cohort, reasons=not no_reasons)
+    tables = all_tables(pool.wide_scope(cohort), reasons=not no_reasons)
+    files = write_tables(pool.layout.reports(cohort[0] if len(cohort) == 1 else None), tables)
     if as_json:
         said = {name: {"rows": one.frame.height, "notes": list(one.notes)} for name, one in tables.items()}
         print_json({"format": "genpool.tables/1", "tables": said, "files": [str(path) for path in files]})

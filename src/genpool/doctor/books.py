@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from genpool import locks
+from genpool.adoption import ADOPTED_FORMAT
 from genpool.combos import Combo, combo_id, combo_of_line
 from genpool.doctor.findings import Finding, Fix, from_error
 from genpool.doctor.reading import digest_of, is_folder, lines_of, opened, read_record
@@ -25,7 +26,6 @@ from genpool.drift import HEADER as DRIFT_HEADER
 from genpool.errors import CorruptFile, GenpoolError, InvalidCombo, InvalidSignature, NotFound, UnsupportedFormat
 from genpool.gen_ids import gen_id as right_id
 from genpool.ledger import FORMAT as LEDGER_FORMAT
-from genpool.membership import ADOPTED_FORMAT
 from genpool.signatures import Signature, reference_problem
 from genpool.slots import assignment_of, is_header
 from genpool.stages import REPLICATE_FIELD

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from genpool.catalog import Condition, is_trusted, row_of, stamp_of
+from genpool.catalog_rows import Condition, row_of, stamp_of
+from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from genpool.records import Record
     from genpool.stages import Pipeline
 
-_COMPARED: Final = "source choices replicate legacy created inputs below input_tokens output_tokens".split()
+_COMPARED: Final = (
+    "source choices replicate legacy created inputs below input_tokens output_tokens score least most".split()
+)
 _OF_ONE: Final = (
     f"SELECT g.stamp, g.state, h.origin, h.mode, t.digest, m.digest, {', '.join(f'g.{name}' for name in _COMPARED)} "  # noqa: S608
     "FROM gens g LEFT JOIN makings h ON h.id = g.making LEFT JOIN digests t ON t.id = h.template "
@@ -101,7 +104,7 @@ class CatalogFile:
             right = row_of(record, self._salt)
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
-            same = tuple(row[2:]) == (*made, *(right.get(name) for name in _COMPARED))
+            same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
         if not same and (self._is_trusted(stage) or (row is not None and row[0] == self._changed(stage, gen_id))):
             self.differing.append((stage, gen_id))
 
