@@ -160,7 +160,7 @@ def test_half_a_run(run: Type, root: Path) -> None:
     for folder in sorted((root / "gens/evaluation").iterdir())[:7]:
         shutil.rmtree(folder)
     found = run("report", "demo")
-    assert "note: 7 members are missing or unusable: every number below is of what is there" in found.out
+    assert "note: 7 members are missing or unusable: every number is of what is there" in found.out
     assert "41 of 48 judgements are there" in page_of(root)
 
 
@@ -175,7 +175,7 @@ def test_nothing_but_the_texts_is_there_yet(run: Type, root: Path) -> None:
 def test_a_score_off_its_scale_does_not_count_and_is_told(run: Type, root: Path) -> None:
     change_score(root, 12)
     found = run("report", "demo")
-    assert "note: 1 of evaluation do not count: its score 12.0 is off its scale 0.0 to 9.0" in found.out
+    assert "note: 1 judgement left out (evaluation): its score 12.0 is off its scale 0.0 to 9.0" in found.out
     assert "essay by" in found.out
 
 
@@ -194,7 +194,7 @@ def test_a_damaged_record_is_missing_from_the_numbers_and_noted(run: Type, root:
     folder = sorted((root / "gens/evaluation").iterdir())[0]
     (folder / "metadata.json").write_text("{")
     found = run("report", "demo")
-    assert "note: 1 members are missing or unusable" in found.out
+    assert "note: 1 member is missing or unusable" in found.out
     assert run("report").code == 0
 
 
@@ -230,7 +230,9 @@ def test_judgements_of_another_tool(tmp_path: Path, genpool: Type) -> None:
     score = {"value": "high", "min": 0, "max": 9}
     write_legacy(root, "evaluation", "old-1", essay, "clarity", "judge", replicate=9, score=score)
     found = genpool("--pool", str(root), "report")
-    assert "note: 1 of evaluation do not count: its metadata has no score with a scale" in found.out
+    assert (
+        "note: 1 judgement left out (evaluation): its metadata has no score that is a number on a scale\n" in found.out
+    )
 
 
 def test_a_place_that_cannot_be_written(run: Type, root: Path) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -29,7 +29,6 @@ class Asked:
         self.pool = pool
         self.cohorts = tuple(dict.fromkeys(cohorts))
         self._scope = pool.wide_scope(self.cohorts)
-        self._frames: dict[str, pl.DataFrame] = {}
 
     @property
     def title(self) -> str:
@@ -43,10 +42,16 @@ class Asked:
         """The pool's stages."""
         return self.pool.config.pipeline
 
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """Return every stage's members, and what is above members; see `genpool.scores.Judged`. Read once."""
+        return self._frames
+
+    @cached_property
+    def _frames(self) -> Mapping[str, pl.DataFrame]:
+        return self._scope.frames()
+
     def stage_frame(self, stage: Stage) -> pl.DataFrame:
-        """Return the members of a stage, and what is above members, as `genpool.scores` describes it."""
-        if stage.name not in self._frames:
-            self._frames[stage.name] = self._scope.stage_frame(stage)
+        """Return the members of one stage, and what is above members."""
         return self._frames[stage.name]
 
     def reasons(self, stage: Stage, gen_ids: Sequence[str]) -> list[str | None]:

@@ -125,8 +125,12 @@ def gather(pool: Pool, cohorts: Sequence[str] = ()) -> Facts:
         NotFound: A cohort has no membership; it was never run.
         CorruptFile: A membership is damaged.
     """
-    asked = Asked(pool, cohorts)
-    frames = {stage.name: asked.stage_frame(stage) for stage in asked.pipeline}
+    return facts_of(Asked(pool, cohorts))
+
+
+def facts_of(asked: Asked) -> Facts:
+    """Return what a report states of some members."""
+    frames = asked.frames()
     scores = aggregated_scores(asked)
     judged = []
     for stage in judging(asked.pipeline):
@@ -138,7 +142,7 @@ def gather(pool: Pool, cohorts: Sequence[str] = ()) -> Facts:
     return Facts(
         title=asked.title,
         cohorts=asked.cohorts,
-        adopted=_adopted(pool, asked.cohorts),
+        adopted=_adopted(asked.pool, asked.cohorts),
         stages=tuple(_stage_facts(asked, stage) for stage in asked.pipeline if _members(asked, stage).height),
         judged=tuple(judged),
         cost=_cost(asked),
@@ -146,6 +150,11 @@ def gather(pool: Pool, cohorts: Sequence[str] = ()) -> Facts:
         combos={name: said for name, said in asked.combos.items() if name in used},
         notes=tuple(_notes(asked, judged)),
     )
+
+
+def many(count: int, word: str) -> str:
+    """Return a count with its word: `1 pair`, `2 pairs`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _members(asked: Asked, stage: Stage) -> pl.DataFrame:
@@ -222,9 +231,10 @@ def _lacking(spend: Spend, tallies: Sequence[Tally]) -> list[str]:
     said = []
     doubtful = sum(one.in_flight + one.unknown + one.going_on for one in tallies)
     if doubtful:
-        said.append(f"{doubtful:,} calls of which nobody knows whether they were charged: `genpool audit spend`")
+        said.append(f"nobody knows whether {many(doubtful, 'call')} were charged: `genpool audit spend` names them")
     if spend.problems:
-        said.append(f"{len(spend.problems):,} places of the ledgers cannot be read; what they held is not in the sum")
+        places = many(len(spend.problems), "place")
+        said.append(f"{places} of the ledgers cannot be read; what they held is not in the sum")
     return said
 
 
@@ -262,7 +272,7 @@ def _meanings(asked: Asked, stage: Stage, present: Present, catalog: Catalog) ->
             meanings.setdefault(("model", of), Counter())[making.model] += 1
     for (kind, name), counts in sorted(meanings.items()):
         if len(counts) > 1:
-            told = sorted(((catalog.digest(number) or "?")[:12], many) for number, many in counts.items())
+            told = sorted(((catalog.digest(number) or "?")[:12], count) for number, count in counts.items())
             yield Change(kind, name, tuple(told))
 
 
@@ -286,11 +296,12 @@ def _notes(asked: Asked, judged: Sequence[JudgedFacts]) -> list[str]:
         int((~_members(asked, stage)["state"].is_in(MADE_STATES)).sum()) for stage in asked.pipeline if asked.cohorts
     )
     if missing:
-        said.append(f"{missing:,} members are missing or unusable: every number below is of what is there")
+        verb = "is" if missing == 1 else "are"
+        said.append(f"{many(missing, 'member')} {verb} missing or unusable: every number is of what is there")
     if not judging(asked.pipeline):
         said.append("the pipeline has no judging stage: there are no scores")
     elif not judged:
         said.append("no member is a judgement: there are no scores")
     for one in judged:
-        said += [f"{many:,} of {one.stage} do not count: {why}" for why, many in one.left_out.items()]
+        said += [f"{many(count, 'judgement')} left out ({one.stage}): {why}" for why, count in one.left_out.items()]
     return said

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genpool.report.facts import many
+
 if TYPE_CHECKING:
     from genpool.comparison import Comparison, Difference
     from genpool.intervals import Mean
@@ -137,8 +139,3 @@ def level(mean: Mean) -> str:
 def interval(mean: Mean) -> str:
     """Return an interval, or a dash where there is none."""
     return "-" if mean.low is None else f"{number(mean.low)} to {number(mean.high)}"
-
-
-def many(count: int, word: str) -> str:
-    """Return a count with its word: `1 pair`, `2 pairs`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -22,7 +22,8 @@ from genpool import __version__
 from genpool.durable import replace_file, storage_errors
 from genpool.intervals import FEWEST
 from genpool.report import charts
-from genpool.report.findings import findings_of, interval, level, many, number
+from genpool.report.facts import many
+from genpool.report.findings import findings_of, interval, level, number
 from genpool.visible import shown
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import InvalidSignature, PoolError
+from genpool.finding import lineage
 from genpool.judgements import JUDGE, RUBRIC, TEXT, VALUE
 from genpool.records import MODE_COPY
-from genpool.scope import lineage
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD
 
 if TYPE_CHECKING:
