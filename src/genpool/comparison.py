@@ -84,7 +84,7 @@ def compare(judgements: Judgements, axis: str, means: pl.DataFrame | None = None
     """
     texts = text_means(judgements) if means is None else means
     levels = _level_means(judgements, axis, texts)
-    ranked = _ranked(judgements, levels)
+    ranked = _ranked(judgements, axis, levels)
     several = len(ranked) > MOST_LEVELS
     rest = ranked[1 : _MOST + 1]
     chosen = [(ranked[0], one) for one in rest] if several else list(combinations(ranked, 2))
@@ -98,12 +98,13 @@ def compare(judgements: Judgements, axis: str, means: pl.DataFrame | None = None
     return Comparison(axis, levels, tuple(found), multiplicity, len(ranked) - 1 - len(rest) if several else 0)
 
 
-def _ranked(judgements: Judgements, levels: tuple[LevelMean, ...]) -> list[str]:
-    """Return the levels by the first measure that they have, the best first."""
+def _ranked(judgements: Judgements, axis: str, levels: tuple[LevelMean, ...]) -> list[str]:
+    """Return the levels by the first measure that they have, the best first; then those that have no mean."""
     found: list[str] = []
     for measure in judgements.measures:
         found += [one.level for one in levels if one.measure == measure and one.level not in found]
-    return found
+    every = sorted(str(one) for one in judgements.frame[axis].unique())
+    return [*found, *(one for one in every if one not in found)]
 
 
 def _level_means(judgements: Judgements, axis: str, texts: pl.DataFrame) -> tuple[LevelMean, ...]:

@@ -135,8 +135,8 @@ def judgements_of(scores: pl.DataFrame, stage: Stage, axes: dict[str, str]) -> J
 def text_means(judgements: Judgements) -> pl.DataFrame:
     """Return a row a judged text and measure: the mean of its judges' means.
 
-    Columns: the text, combo, axes, `measure`, `value`, `judgements` (how many), `spread` (the standard deviation of all
-    its judgements by the measure). The mean over the rubrics is there for texts that every rubric judged.
+    A text that one of a rubric's judges has not judged has no mean by it, and without one of the rubrics none over
+    them: what fewer said is another number. Columns: the text, combo, axes, `measure`, `value`, `judgements`.
     """
     import polars as pl
 
@@ -146,8 +146,12 @@ def text_means(judgements: Judgements) -> pl.DataFrame:
         .agg(pl.col(VALUE).mean(), pl.col("normalised").mean(), pl.len().alias("judgements"))
         .sort(TEXT, RUBRIC, JUDGE)
     )
-    by_rubric = by_judge.group_by(*keys, RUBRIC, maintain_order=True).agg(
-        pl.col(VALUE).mean(), pl.col("normalised").mean(), pl.col("judgements").sum()
+    judges = judgements.frame.group_by(RUBRIC).agg(pl.col(JUDGE).n_unique().alias("wanted"))
+    by_rubric = (
+        by_judge.group_by(*keys, RUBRIC, maintain_order=True)
+        .agg(pl.col(VALUE).mean(), pl.col("normalised").mean(), pl.col("judgements").sum(), pl.len().alias("judges"))
+        .join(judges, on=RUBRIC, maintain_order="left")
+        .filter(pl.col("judges") == pl.col("wanted"))
     )
     parts = [by_rubric.select(*keys, pl.col(RUBRIC).alias("measure"), VALUE, "judgements")]
     if len(judgements.scales) > 1:

@@ -261,3 +261,18 @@ def test_controls_of_a_text_are_shown_not_obeyed(genpool: Type, root: Path) -> N
     assert "\x1b" not in genpool("report", "demo").out
     assert "\x1b" not in page_of(root)
     assert "a\N{SYMBOL FOR ESCAPE}[31mb" in page_of(root)
+
+
+def test_several_judges_are_set_against_one_another(tmp_path: Path, genpool: Type) -> None:
+    root = tmp_path / "p"
+    make_pool(root, rows=4)
+    write_spec(root, "c", essay="template: [story]", evaluation="template: [clarity], model: [judge, writer]")
+    assert genpool("--pool", str(root), "run", "c", "-q").code == 0
+    found = genpool("--pool", str(root), "report", "c")
+    assert "agreement on clarity: alpha " in found.out
+    assert ", 4 texts\n" in found.out
+    gone = sorted((root / "gens/evaluation").iterdir())[0]
+    shutil.rmtree(gone)
+    found = genpool("--pool", str(root), "report", "c")
+    assert "note: 1 essay lacks a rubric or a judge that others have: no mean over these" in found.out
+    assert ", 3 texts\n" in found.out

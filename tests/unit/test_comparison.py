@@ -78,6 +78,14 @@ def test_the_mean_over_rubrics_is_of_texts_that_all_of_them_judged() -> None:
     assert found["e_c2_plain_story_1", "clarity"] == 9
 
 
+def test_a_text_that_lacks_a_judge_has_no_mean() -> None:
+    scores = Scores()
+    for combo in ("c1", "c2"):
+        scores.add(9, judge="kind", combo=combo)
+    scores.add(1, judge="strict", combo="c1")
+    assert means_of(scores) == {("e_c1_plain_story_1", "clarity"): 5}
+
+
 def test_rubrics_of_different_scales_are_normalised_and_it_is_said() -> None:
     scores = Scores().add(2, rubric="clarity", scale=(0, 4)).add(30, rubric="novelty", scale=(0, 100))
     assert str(scores.judgements.overall) == "0 to 1, normalised"
@@ -157,6 +165,7 @@ def test_only_the_same_rubric_and_judge_are_compared() -> None:
         scores.add(5, combo=f"c{number}", draft="long", judge="strict")
     (difference,) = compare(scores.judgements, "draft_template").between("clarity")
     assert (difference.better, difference.mean.mean) == ("long", 0.5)  # the kind judge saw one level only
+    assert [one.level for one in compare(scores.judgements, "draft_template").levels] == ["plain"]
 
 
 def test_levels_without_a_common_family_are_not_compared() -> None:

@@ -98,8 +98,10 @@ def coverage(judged: JudgedFacts) -> Chart:
     return Chart("Judgements there, of those wanted", said, _heat(rows, "judged of wanted"))
 
 
-def pivot(judged: JudgedFacts) -> Chart:
-    """Return what every path of choices came to by every measure."""
+def pivot(judged: JudgedFacts) -> Chart | None:
+    """Return what every path of choices came to by every measure; None where nothing has a mean."""
+    if not judged.pivot:
+        return None
     rows = [
         {"row": _broken(one.path), "column": one.measure, "share": one.share, "text": f"{one.mean:.2f}"}
         for one in judged.pivot
@@ -128,9 +130,11 @@ def _heat(rows: Sequence[Mapping[str, object]], what: str) -> dict[str, Any]:
     return _spec((cells + words).properties(width="container", height=_height(rows, 1)))
 
 
-def levels(judged: JudgedFacts, comparison: Comparison) -> Chart:
-    """Return the means of an axis's levels with their intervals, on the scale of the first measure."""
-    measure = next(name for name in judged.measures if comparison.of(name))
+def levels(judged: JudgedFacts, comparison: Comparison) -> Chart | None:
+    """Return the means of an axis's levels with their intervals, by the first measure that any has a mean of."""
+    measure = next((name for name in judged.measures if comparison.of(name)), None)
+    if measure is None:
+        return None
     low, high = judged.ranges[measure]
     mine = comparison.of(measure)[:_MOST_ROWS]
     rows = [

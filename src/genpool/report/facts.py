@@ -303,5 +303,10 @@ def _notes(asked: Asked, judged: Sequence[JudgedFacts]) -> list[str]:
     elif not judged:
         said.append("no member is a judgement: there are no scores")
     for one in judged:
+        if one.unranked:
+            lack = "lacks" if one.unranked == 1 else "lack"
+            said.append(
+                f"{many(one.unranked, one.judged)} {lack} a rubric or a judge that others have: no mean over these"
+            )
         said += [f"{many(count, 'judgement')} left out ({one.stage}): {why}" for why, count in one.left_out.items()]
     return said

@@ -108,7 +108,7 @@ class JudgedFacts:
     """Rubric and judge to how far it agrees with itself."""
     best: tuple[Read, ...]
     unranked: int
-    """Texts that lack a rubric, so that they cannot be ranked with the others."""
+    """Texts that lack a rubric or a judge, so that they cannot be ranked with the others."""
     disputed: tuple[Read, ...]
     left_out: dict[str, int]
 
@@ -270,7 +270,7 @@ def _spreads(judgements: Judgements) -> dict[tuple[str, str], Spread]:
 
 
 def _ranked(judgements: Judgements, means: pl.DataFrame) -> list[tuple[str, float]]:
-    """Return the texts by their mean over the rubrics, the best first; only those that every rubric judged."""
+    """Return the texts by their mean over the rubrics, the best first; only those that have one."""
     import polars as pl
 
     measure = next(iter(judgements.measures), "")

@@ -54,7 +54,7 @@ class ComparedAxis:
 
     key: str
     axis: str
-    levels: Chart
+    levels: Chart | None
     differences: Chart | None
     level_rows: tuple[LevelMean, ...]
     levels_left: int
@@ -84,7 +84,8 @@ class Part:
         if self.pivot is not None:
             found[f"{self.key}pivot"] = self.pivot
         for one in self.comparisons:
-            found[f"{one.key}levels"] = one.levels
+            if one.levels is not None:
+                found[f"{one.key}levels"] = one.levels
             if one.differences is not None:
                 found[f"{one.key}differences"] = one.differences
         return found
