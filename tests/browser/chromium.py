@@ -54,6 +54,8 @@ class Opened:
     """Its own."""
     requests: list[str] = field(default_factory=list)
     """Every address that it asked for, its own apart."""
+    failures: set[str | None] = field(default_factory=set)
+    """Why requests failed."""
     console: list[str] = field(default_factory=list)
     """What it said in the console, and errors that nobody caught."""
 
@@ -104,6 +106,7 @@ def watched(made: BrowserContext, file: Path) -> Opened:
     """Return a new page for a file; what it asks for and says is noted."""
     found = Opened(made.new_page(), file.as_uri())
     found.page.on("request", lambda one: found.requests.append(one.url) if one.url != found.address else None)
+    found.page.on("requestfailed", lambda one: found.failures.add(one.failure))
     found.page.on("console", lambda one: found.console.append(f"{one.type}: {one.text}"))
     found.page.on("pageerror", lambda error: found.console.append(f"error: {error}"))
     found.page.on("dialog", lambda one: one.dismiss())

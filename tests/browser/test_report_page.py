@@ -222,3 +222,28 @@ def test_without_scripts_every_number_is_still_there(page_file: Path) -> None:
         assert "Charts need JavaScript" in page.inner_text("noscript, body")
         assert "scored higher than" in page.inner_text("#short")
         assert page.locator("details.numbers table").count() == 5
+
+
+def test_what_got_into_the_page_all_the_same_could_neither_run_nor_call_out(page_file: Path) -> None:
+    """The policy is the second line of defence: markup that is put into the page is refused."""
+    with opened(page_file) as found:
+        found.page.evaluate(
+            """() => {
+              const script = document.createElement("script");
+              script.textContent = "window.ran.push('inline')";
+              document.body.append(script);
+              const add = (markup) => document.body.insertAdjacentHTML("beforeend", markup);
+              add("<img src=http://evil.test/1 onerror=window.ran.push('handler')>");
+              add("<iframe srcdoc='<script>top.ran.push(1)<\\/script>'></iframe>");
+              const made = document.createElement("script");
+              made.src = "http://evil.test/2";
+              document.body.append(made);
+              fetch("http://evil.test/3").catch(() => null);
+              setTimeout(() => { try { window.ran.push(new Function("return 'eval'")()); } catch { /* refused */ } });
+            }"""
+        )
+        found.page.wait_for_timeout(300)
+        directives = {one.split()[0] for one in found.refused}
+        assert {"script-src-elem", "script-src-attr", "script-src", "img-src", "connect-src"} <= directives
+        assert found.ran == []
+        assert found.failures == {"csp"}  # what was asked for never left the browser

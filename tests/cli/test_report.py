@@ -266,7 +266,9 @@ def test_controls_of_a_text_are_shown_not_obeyed(genpool: Type, root: Path) -> N
 def test_several_judges_are_set_against_one_another(tmp_path: Path, genpool: Type) -> None:
     root = tmp_path / "p"
     make_pool(root, rows=4)
-    write_spec(root, "c", essay="template: [story]", evaluation="template: [clarity], model: [judge, writer]")
+    write_spec(
+        root, "c", essay="template: [story]", evaluation="template: [clarity], model: [judge, writer], replicates: 1"
+    )
     assert genpool("--pool", str(root), "run", "c", "-q").code == 0
     found = genpool("--pool", str(root), "report", "c")
     assert "agreement on clarity: alpha " in found.out
