@@ -4,9 +4,9 @@ A cache of the files and never the truth: deleting it loses nothing, a damaged o
 be written (a read-only pool) it is made in memory. What was added, removed or renamed behind its back is noticed at
 every look, by the change time of each gens/<stage> directory. A snapshot is trusted only if that time is the same
 as then (compared by inequality) and was older than two seconds when the snapshot was taken, since the clock of a file
-system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, with the
-same distrust, so one that was replaced under its name is noticed too. Incomplete and unreadable generations are
-looked at again every time. An edit inside a generation is noticed when it is read.
+system is coarse. Where it is not trusted, every generation's own directory is compared by its change time (with its
+modification time and inode), with the same distrust, so one that was replaced under its name is noticed too. Incomplete
+and unreadable generations are looked at again every time. An edit inside a generation is noticed when it is read.
 
 Records are read outside of any lock and written in batches, so nobody waits for a first look and an interrupted one is
 continued by the next. A batch is written only for directories that are still the ones that were read: what another
@@ -23,8 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from genpool.catalog_reader import StageReader
-from genpool.catalog_rows import Condition, StageWriter, prepare, stamp_of, transaction
+from genpool.catalog_reader import StageReader, stamp_of
+from genpool.catalog_rows import Condition, StageWriter, prepare, transaction
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
 from genpool.errors import StorageFailed
@@ -145,7 +145,7 @@ class Catalog:
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             database.execute("PRAGMA wal_autocheckpoint = 10000")
-            prepare(database, stamp_of(self._pipeline, self._store.salt))
+            prepare(database, self._pipeline, self._store.salt)
         except BaseException:
             database.close()
             raise
@@ -217,7 +217,7 @@ class Catalog:
         return changed, looked, unread
 
     def _stamps(self, stage: Stage) -> dict[str, int]:
-        """Return what is in a stage's folder, each with the change time of its directory."""
+        """Return what is in a stage's folder, each with what marks its directory."""
         folder = self._layout.stage(stage.name)
         stamps: dict[str, int] = {}
         try:
@@ -226,7 +226,7 @@ class Catalog:
                     if not FILE_NAME.fullmatch(entry.name):
                         continue  # no generation can have such a name
                     with suppress(FileNotFoundError):  # removed between listing and looking
-                        stamps[entry.name] = entry.stat(follow_symlinks=False).st_ctime_ns
+                        stamps[entry.name] = stamp_of(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             pass
         except OSError as error:

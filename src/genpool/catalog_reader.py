@@ -57,36 +57,40 @@ class StageReader:
         self._plain: dict[bytes, Json] = {}
 
     def stamp(self, gen_id: str) -> int | None:
-        """Return the change time of a generation's directory in nanoseconds; None where there is none.
+        """Return what marks a generation's directory (`stamp_of`); None where there is none.
 
         Raises:
             StorageFailed: It cannot be looked at.
         """
+        found = self._status(gen_id)
+        return None if found is None else stamp_of(found)
+
+    def _status(self, gen_id: str) -> os.stat_result | None:
         try:
-            return os.lstat(f"{self._folder}/{gen_id}").st_ctime_ns
+            return os.lstat(f"{self._folder}/{gen_id}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StorageFailed(f"cannot look at {self._stage.name} {gen_id}: {error.strerror}") from error
 
     def read(self, gen_id: str) -> Row:
-        """Look at one generation; its row says as `read` which change time its directory had before.
+        """Look at one generation; its row says as `read` what marked its directory before.
 
         Raises:
             StorageFailed: It cannot be looked at for a reason that is not its own.
         """
         with suppress(OSError):
-            stamp, data = self._whole(gen_id)
+            found, data = self._whole(gen_id)
             row = None if data is None else self.row(gen_id, data)
             if row is not None:
-                return row._replace(read=stamp, stamp=None if _young(stamp) else stamp)
+                return _marked(row, found)
         return self._read_carefully(gen_id)
 
-    def _whole(self, gen_id: str) -> tuple[int, bytes | None]:
-        """Return the change time of a directory, and its metadata; None where that cannot be had the quick way."""
+    def _whole(self, gen_id: str) -> tuple[os.stat_result, bytes | None]:
+        """Return a directory's status and its metadata; None where that cannot be had the quick way."""
         folder = os.open(f"{self._folder}/{gen_id}", _FOLDER)
         try:
-            stamp = os.fstat(folder).st_ctime_ns
+            found = os.fstat(folder)
             os.stat(PARSED, dir_fd=folder)
             file = os.open(METADATA, _FILE, dir_fd=folder)
         finally:
@@ -95,10 +99,10 @@ class StageReader:
             data = os.read(file, _MOST)
         finally:
             os.close(file)
-        return stamp, data if len(data) < _MOST else None
+        return found, data if len(data) < _MOST else None
 
     def _read_carefully(self, gen_id: str) -> Row:
-        stamp = self.stamp(gen_id)
+        found = self._status(gen_id)
         if self._store.incomplete(self._stage, [gen_id]):
             row = row_without_record(gen_id, Condition.INCOMPLETE)
         else:
@@ -108,7 +112,7 @@ class StageReader:
                 if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
                     raise  # it says nothing about the generation: its slot must not go to another
                 row = row_without_record(gen_id, Condition.UNUSABLE, error.message)
-        return row._replace(read=stamp, stamp=None if stamp is None or _young(stamp) else stamp)
+        return row if found is None else _marked(row, found)
 
     # -- the quick way -----------------------------------------------------------------------------
 
@@ -186,8 +190,24 @@ class StageReader:
         )
 
 
-def _young(stamp: int) -> bool:
-    return abs(time.time_ns() - stamp) <= DISTRUST
+def stamp_of(found: os.stat_result) -> int:
+    """Return a number for a directory as it is: for its change time, its modification time and its inode.
+
+    The change time alone says that something was replaced, but for the ticks of a coarse clock.
+    """
+    return (found.st_ctime_ns ^ (found.st_mtime_ns * _ODD) ^ (found.st_ino * _OTHER_ODD)) & _BITS
+
+
+_ODD: Final = 0x9E3779B97F4A7C15
+_OTHER_ODD: Final = 0xC2B2AE3D27D4EB4F
+_BITS: Final = (1 << 63) - 1  # of an integer in SQLite
+
+
+def _marked(row: Row, found: os.stat_result) -> Row:
+    """Return a row with what marked its directory; one that is younger than two seconds is not trusted again."""
+    stamp = stamp_of(found)
+    young = abs(time.time_ns() - found.st_ctime_ns) <= DISTRUST
+    return row._replace(read=stamp, stamp=None if young else stamp)
 
 
 def _text(value: object) -> str | None:

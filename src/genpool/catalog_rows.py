@@ -64,29 +64,38 @@ class Condition(IntEnum):
     """Its record is damaged, or does not say which task it is."""
 
 
-def stamp_of(pipeline: Pipeline, salt: str) -> int:
-    """Return what an index depends on besides the files: its own version, the pipeline, the salt."""
+def kind_of(pipeline: Pipeline, salt: str) -> int:
+    """Return a number for what an index depends on besides the files: its own version, the pipeline, the salt."""
     from zlib import crc32
 
     stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in pipeline]
     return crc32(canonical_json([_VERSION, stages, salt])) >> 1
 
 
-def prepare(database: sqlite3.Connection, stamp: int) -> None:
+def is_prepared(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> bool:
+    """Return whether a database has the tables for a pipeline and a salt.
+
+    Raises:
+        sqlite3.DatabaseError: It is no database.
+    """
+    return bool(database.execute("PRAGMA user_version").fetchone()[0] == kind_of(pipeline, salt))
+
+
+def prepare(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None:
     """Make the tables, unless they are there; those of another kind are dropped.
 
     Raises:
         sqlite3.DatabaseError: It is no database, or cannot be written.
     """
-    if database.execute("PRAGMA user_version").fetchone()[0] == stamp:
+    if is_prepared(database, pipeline, salt):
         return
     with transaction(database):
-        if database.execute("PRAGMA user_version").fetchone()[0] != stamp:
+        if not is_prepared(database, pipeline, salt):
             for table in _TABLE_NAMES:
                 database.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _TABLES.split(";"):
                 database.execute(statement)
-            database.execute(f"PRAGMA user_version = {stamp}")
+            database.execute(f"PRAGMA user_version = {kind_of(pipeline, salt)}")
 
 
 @contextmanager
@@ -113,7 +122,7 @@ class Row(NamedTuple):
     """
 
     stamp: int | None
-    """The change time of the directory, in nanoseconds; None where it was too young to be trusted."""
+    """What marks the directory (`catalog_reader.stamp_of`); None where it was too young to be trusted."""
     read: int | None
     """The same before it was read, trusted or not; None where it was not there."""
     problem: str | None
@@ -247,6 +256,13 @@ class StageWriter:
     def looked(self, changed: int, looked: int) -> None:
         """Note when the stage's folder had changed, and when it was looked at."""
         self._changed, self._looked = changed, looked
+
+    def distrust(self) -> None:
+        """Have the folder looked at the next time, whatever its change time is: other rows are there than at the last.
+
+        A change time that was trusted can come back: that of a folder that is not there is the same each time.
+        """
+        self._changed = NEVER
 
     def finish(self) -> None:
         """Write the stage's content."""

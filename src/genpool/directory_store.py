@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool import locks
@@ -54,6 +55,17 @@ _INODES_EACH: Final = 6  # a directory and its files, and a folder that may be n
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class MovedIn:
+    """A generation that was moved into its place."""
+
+    record: Record
+    inode: int
+    """Of its directory."""
+    filled: int
+    """When its directory was filled in staging, in nanoseconds: its modification time, which a move leaves alone."""
+
+
 class DirectoryStore:
     """A store in a directory: plain text and JSON that a person can read.
 
@@ -70,6 +82,9 @@ class DirectoryStore:
         self._folders: set[Path] = set()
         self._flushes_at_once = False
         self.low_on_space = False
+        self.told: Callable[[Sequence[MovedIn]], None] | None = None
+        """Told of generations that are in their place to stay, their entries flushed; it raises nothing."""
+        self._moved_in: list[MovedIn] = []
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -259,6 +274,13 @@ class DirectoryStore:
         Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
         written anew, by itself, every file flushed.
         """
+        self._moved_in.clear()
+        kept = self._kept(outputs)
+        if self.told is not None and self._moved_in:
+            self.told(tuple(self._moved_in))
+        return kept
+
+    def _kept(self, outputs: Sequence[Output]) -> list[Attempt | GenpoolError | None]:
         staged = self._staged_together(outputs) if self._flushes_at_once else None
         if staged is None:
             return [self._keep_alone(output) for output in outputs]
@@ -268,6 +290,7 @@ class DirectoryStore:
             with storage_errors("cannot flush what was kept"), flushing_directories(places):
                 return kept
         except StorageFailed as error:  # visible, but nobody knows whether they would survive a power cut
+            self._moved_in.clear()
             return [error for _ in outputs]
 
     def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
@@ -316,12 +339,15 @@ class DirectoryStore:
 
     def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | GenpoolError | None:
         """Publish what was staged; where that fails, nothing was moved: it is kept anew, by itself."""
+        own: set[Path] = set()
         try:
             with storage_errors(f"cannot keep {output.generation.gen_id}"):
-                return self._publish(output, staged, places)
-        except GenpoolError:
+                kept = self._publish(output, staged, own)
+        except GenpoolError:  # its places may be what fails, and would fail the others' flush
             remove_folder(staged)
             return self._keep_alone(output)
+        places.update(own)
+        return kept
 
     def _keep_alone(self, output: Output) -> Attempt | GenpoolError | None:
         """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""
@@ -334,10 +360,20 @@ class DirectoryStore:
         places: set[Path] = set()
         for data in self._new_sources([output]).values():
             self.put_source(data)
-        with storage_errors(f"cannot keep {output.generation.gen_id}"):
+        with storage_errors(f"cannot keep {output.generation.gen_id}"), self._forgetting_what_fails():
             staged = self._stage(output, flush=True)
             with flushing_directories(places):
                 return self._publish(output, staged, places)
+
+    @contextmanager
+    def _forgetting_what_fails(self) -> Iterator[None]:
+        """Let nobody be told of what was moved in and could not be flushed: a power cut may take it away again."""
+        before = len(self._moved_in)
+        try:
+            yield
+        except BaseException:
+            del self._moved_in[before:]
+            raise
 
     def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
         """Move a staged output to where it belongs; the folders whose entries are to be flushed are added to places."""
@@ -353,21 +389,27 @@ class DirectoryStore:
         """Move a staged generation to its place; return False, and let go of it, where the place is taken."""
         target = self.layout.generation(record.stage.name, record.gen_id)
         self._make_folder(target.parent)
+        filled = staged.lstat()
         while not moved(staged, target):
             if not self.incomplete(record.stage, [record.gen_id]):
                 remove_folder(staged)
                 return False
             self._clear_place(record)
         places.add(target.parent)
+        self._moved_in.append(MovedIn(record, filled.st_ino, filled.st_mtime_ns))
         return True
 
     def promote(self, generation: Generation) -> bool:
         """See `GenerationStore.promote`."""
-        return self._when_full(lambda: self._promoted(generation))
+        self._moved_in.clear()
+        promoted = self._when_full(lambda: self._promoted(generation))
+        if self.told is not None and self._moved_in:
+            self.told(tuple(self._moved_in))
+        return promoted
 
     def _promoted(self, generation: Generation) -> bool:
         places: set[Path] = set()
-        with storage_errors(f"cannot keep generation {generation.gen_id}"):
+        with storage_errors(f"cannot keep generation {generation.gen_id}"), self._forgetting_what_fails():
             staged = self._stage(Output(generation), flush=True)
             with flushing_directories(places):
                 return self._move_in(generation.record, staged, places)

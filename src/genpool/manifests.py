@@ -9,6 +9,8 @@ reason, and written anew when its cohort is next run. Deleting one changes no an
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from genpool.standing import CatalogStanding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
     from pathlib import Path
 
     from genpool.catalog import Catalog
@@ -99,9 +102,8 @@ class Manifests:
         """Return the bytes of a cohort's manifest and what it says that it is of."""
         path = self._layout.manifest(cohort_id)
         try:
-            refuse_link(path)
-            with reading(path):
-                data = path.read_bytes()
+            with reading(path), _opened(path) as file:
+                data = file.read()
             stated, rest, line = split(data, str(path))
             return _Read(data, decode_head(line, str(path)), stated, _Digest(lambda: hashlib.sha256(rest).hexdigest()))
         except FileNotFoundError:
@@ -264,6 +266,19 @@ class _Digest:
 
 
 def _file_digest(path: Path) -> str:
-    refuse_link(path)
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a file for reading; neither it nor its folder may be a link, and a pipe is not waited for.
+
+    Raises:
+        OSError: It is no file, or cannot be read.
+    """
+    refuse_link(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageFailed(f"{path} is no file", hint="something else is where genpool keeps this; move it away")
+    return os.fdopen(descriptor, "rb")

@@ -10,7 +10,6 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from genpool.adoption import adopt, record_slots
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
+from genpool.catalog_follower import following
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
@@ -32,6 +32,7 @@ from genpool.finding import Listing, all_matching, beginning_with, find_attempts
 from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
+from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
@@ -56,11 +57,12 @@ from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
 
+    from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
@@ -310,19 +312,25 @@ class Pool:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+    def examine(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
 
         Args:
-            progress: Told what is being read, and how many directories of it were.
-        """
-        return examine(self.layout, self.config.pipeline, self.store, progress)
+            progress: Told what is being read, how much of it was, and of how much where that is known.
+            processes: How many processes read at a time, where there are many generations. A program that asks for more
+                than one is started by `if __name__ == "__main__":`, as `multiprocessing` demands.
 
-    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        Raises:
+            StorageFailed: One of these processes was killed from outside.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress, processes)
+
+    def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Examine the pool, and mend what can be without losing anything.
 
         Args:
             progress: As of `examine`.
+            processes: As of `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -332,7 +340,7 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -346,14 +354,27 @@ class Pool:
         For arguments and errors see `reparse_attempts`.
         """
         pipeline, store = self.config.pipeline, self.store
-        with closing(self.catalog()) as catalog:
+        with closing(self.catalog()) as catalog, following(self.store, pipeline):
             return reparse_attempts(self.layout, pipeline, store, catalog, self.inputs, cohort_id, stage, apply=apply)
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, cohort_id: str, **options: Any) -> RunReport:
-        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
-        return asyncio.run(self.arun(cohort_id, **options))
+    def run(self, cohort_id: str, *, started: Callable[[Runner], None] | None = None, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
+        """
+
+        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
+            def begun(runner: Runner) -> None:
+                busy()
+                if started is not None:
+                    started(runner)
+
+            return self.arun(cohort_id, started=begun, **options)
+
+        return run_interruptible(work)
 
     async def arun(
         self,
@@ -409,7 +430,8 @@ class Pool:
             plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
-            report = await execute(plan, self.config, self.store, inputs, options)
+            with following(self.store, self.config.pipeline):
+                report = await execute(plan, self.config, self.store, inputs, options)
             if not report.interrupted:  # who wants to leave is not kept waiting for a cache
                 self.manifests.keep_up(cohort_id)
             return report

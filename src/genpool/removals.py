@@ -6,9 +6,11 @@ another.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from genpool.catalog_follower import note_removed
 from genpool.locks import pool_lock
 from genpool.present import Present, as_configured
 from genpool.removal import PURGE, REGENERATE, carried_out, plan_purge, plan_regeneration, read_holdings
@@ -91,7 +93,17 @@ class Removals:
     def _throw_away(self, removal: Removal) -> Trashed | None:
         if removal.is_empty:
             return None
-        return throw_away(self._layout, removal.verb, removal.cohort, removal.paths(self._layout))
+        return self._noted(throw_away(self._layout, removal.verb, removal.cohort, removal.paths(self._layout)))
+
+    def _noted(self, one: Trashed) -> Trashed:
+        """Drop from the catalog what a removal took away."""
+        gone: dict[str, list[str]] = defaultdict(list)
+        for path in one.moved:
+            folder, *rest = path.split("/")
+            if folder == self._layout.generations.name:
+                gone[rest[0]].append(rest[1])
+        note_removed(self._layout, self._pipeline, self._store.salt, gone)
+        return one
 
     @contextmanager
     def _alone(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
@@ -100,7 +112,7 @@ class Removals:
         Gives what had been interrupted and is finished now.
         """
         with pool_lock(self._layout, verb, exclusive=True):
-            yield finish_interrupted(self._layout, but=but)
+            yield [self._noted(one) for one in finish_interrupted(self._layout, but=but)]
 
     def _holdings(self) -> Holdings:
         with closing(self._open_catalog()) as catalog:

@@ -509,3 +509,12 @@ def test_a_specs_essays_and_judgements_are_no_part_of_it(root: Path) -> None:
     assert scope_of(root).answered_from == "manifest"
     (root / "cohorts/second/cohort.yaml").unlink()
     assert scope_of(root).answered_from == "manifest"
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(root: Path) -> None:
+    manifest_of(root).unlink()
+    os.mkfifo(manifest_of(root))
+    scope = scope_of(root)
+    assert scope.answered_from == "catalog"
+    assert scope.unfit is not None
+    assert scope.unfit.fault is Fault.UNREADABLE

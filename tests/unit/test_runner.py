@@ -373,6 +373,7 @@ def test_every_task_is_counted_once_whatever_became_of_it(tmp_path: Path) -> Non
     write_spec(pool.root, draft="template: [plain], model: [writer]")
     pool.run("c", models=models())
     made = next((pool.root / "gens" / "draft").iterdir())
+    (made / "metadata.json").unlink()  # a record that is edited in its place would be noticed when it is read
     (made / "metadata.json").write_text("{")
     write_spec(pool.root, draft="template: [plain], model: [writer, other, cut, judge]", essay="template: [story]")
 
