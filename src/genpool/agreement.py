@@ -104,7 +104,7 @@ def _alphas(judges: tuple[str, ...], matrix: NDArray[np.float64]) -> Agreement:
             for level in ("ordinal", "interval")
         ]
     else:
-        found = [interval_alpha(_midranks(matrix)), interval_alpha(matrix)]
+        found = [ordinal_alpha(matrix), interval_alpha(matrix)]
     return Agreement(judges, matrix.shape[1], found[0], found[1])
 
 
@@ -124,15 +124,15 @@ def interval_alpha(matrix: NDArray[np.float64]) -> float:
     return float(1 - observed / expected)
 
 
-def _midranks(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rank of every value: the ordinal metric is the distance of midranks."""
+def ordinal_alpha(matrix: NDArray[np.float64]) -> float:
+    """Return alpha of orders, likewise: the ordinal metric is the distance of midranks."""
     import numpy as np
     from scipy import stats
 
     ranks = np.full_like(matrix, np.nan)
     there = ~np.isnan(matrix)
     ranks[there] = stats.rankdata(matrix[there])
-    return ranks
+    return interval_alpha(ranks)
 
 
 def spread(texts: ArrayLike, scores: ArrayLike) -> Spread:

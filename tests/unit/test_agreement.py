@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from genpool.agreement import agreement, interval_alpha, spread
+from genpool.agreement import agreement, interval_alpha, ordinal_alpha, spread
 
 NONE = float("nan")
 
@@ -56,8 +57,17 @@ def test_what_takes_too_much_memory_gives_the_same_number_from_sums_of_squares()
     pairs = [np.corrcoef(matrix[a], matrix[b])[0, 1] for a, b in ((0, 1), (0, 2), (1, 2))]
     assert found.interval == pytest.approx(np.mean(pairs), abs=0.01)
     assert found.interval == pytest.approx(interval_alpha(matrix))
-    small = np.array(KRIPPENDORFF_2011, dtype=float)
-    assert round(interval_alpha(small[:, (~np.isnan(small)).sum(axis=0) > 1]), 3) == 0.849
+    assert found.ordinal == pytest.approx(ordinal_alpha(matrix))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_of_squares_give_what_the_package_gives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = np.round(rng.normal(0, 2, 40) + rng.normal(0, 1, (4, 40)) ** 3, int(seed > 2))
+    matrix[rng.random(matrix.shape) < 0.2] = NONE
+    matrix = matrix[:, (~np.isnan(matrix)).sum(axis=0) > 1]
+    for level, ours in (("ordinal", ordinal_alpha), ("interval", interval_alpha)):
+        assert ours(matrix) == pytest.approx(krippendorff.alpha(matrix, level_of_measurement=level))
 
 
 def test_perfect_agreement_is_one_and_chance_is_about_zero() -> None:

@@ -168,6 +168,16 @@ def test_only_the_same_rubric_and_judge_are_compared() -> None:
     assert [one.level for one in compare(scores.judgements, "draft_template").levels] == ["plain"]
 
 
+def test_a_pair_counts_over_the_rubrics_only_where_it_has_all_of_them() -> None:
+    scores = Scores()
+    for draft, score in (("plain", 2), ("long", 4)):
+        scores.add(score, draft=draft, rubric="clarity").add(score, draft=draft, rubric="novelty")
+        scores.add(2 * score, draft=draft, rubric="clarity", combo="c2")  # novelty was not asked there
+    found = compare(scores.judgements, "draft_template")
+    assert [(one.mean.values, one.mean.mean) for one in found.between(OVERALL)] == [(1, 2)]
+    assert [(one.mean.values, one.mean.mean) for one in found.between("clarity")] == [(2, 3)]
+
+
 def test_levels_without_a_common_family_are_not_compared() -> None:
     scores = Scores().add(3, combo="c1", draft="plain").add(9, combo="c2", draft="long")
     (difference,) = compare(scores.judgements, "draft_template").between("clarity")

@@ -54,7 +54,7 @@ def test_the_bootstrap_is_near_one_that_is_made_by_hand(units: int) -> None:
     tail = stats.norm.cdf(np.sqrt(units / (units - 1)) * stats.t.ppf(0.025, units - 1))
     assert found.method == BOOTSTRAP
     width = found.high - found.low
-    assert [found.low, found.high] == pytest.approx(np.quantile(means, [tail, 1 - tail]).tolist(), abs=0.06 * width)
+    assert [found.low, found.high] == pytest.approx(np.quantile(means, [tail, 1 - tail]).tolist(), abs=0.02 * width)
 
 
 def test_many_readings_of_few_units_do_not_narrow_the_interval() -> None:
