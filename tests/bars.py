@@ -172,6 +172,19 @@ _ALL = (
         ),
     ),
     Bar(
+        11,
+        "hostile texts on the report's page, in Chromium",
+        (
+            Figure("payloads", "payloads", least=200, adding=Adding.DIFFERENT),
+            Figure("fields", "fields that each stood in", least=6, adding=Adding.DIFFERENT),
+            Figure("shown", "of these together shown as text", least=1_200),
+            Figure("executed", "executed", most=0),
+            Figure("requests", "requests out of the page", most=0),
+            Figure("refused", "left for the page's policy to refuse", most=0),
+            Figure("unescaped", "of the same as markup that run or call out, %", least=60, adding=Adding.LOWEST),
+        ),
+    ),
+    Bar(
         12,
         "canary keys",
         (

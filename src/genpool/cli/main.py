@@ -40,6 +40,7 @@ VERBS: Final = {
     "scores": "Say how texts were judged: means by any axes, the best texts.",
     "tables": "Write the tables of scores as Parquet and CSV.",
     "export": "Write texts with their lineage and scores, as JSON lines and Parquet.",
+    "report": "Say what was learnt, and write it as a page.",
     "diff": "Set two cohorts side by side: spec, members, drift, scores.",
     "manifest": "Make, check or remove the caches of how cohorts' members stand.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",

@@ -149,6 +149,7 @@ def run_document(report: RunReport) -> dict[str, Any]:
 
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.drift import print_drift
     from genpool.cli.output import many, one_line, print_counts, print_origins, shown
 
@@ -163,8 +164,10 @@ def print_report(pool: Pool, report: RunReport) -> None:
         print(f"note: {shown(note)}")
     print_drift(report.cohort_id, report.drift)
     _print_troubles(report)
-    _print_scores(pool, report)
+    scored = _print_scores(pool, report)
     print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt")
+    if scored:
+        print(f"report: {command_line('report', report.cohort_id)}")
     _print_next(report)
 
 
@@ -209,17 +212,18 @@ def _print_troubles(report: RunReport) -> None:
             print(f"  hint: {shown(for_this_pool(report.stopped_by.hint, root) or '')}")
 
 
-def _print_scores(pool: Pool, report: RunReport) -> None:
-    """Print the mean score by rubric and by the templates of what was judged."""
+def _print_scores(pool: Pool, report: RunReport) -> bool:
+    """Print the mean score by rubric and by the templates of what was judged; return whether there is any."""
     from genpool.cli.output import print_table
 
     scores = pool.scope(report.cohort_id).mean_scores()
     if not scores:
-        return
+        return False
     lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
     print("\nmean score by template\n")
     print_table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"])
     print()
+    return True
 
 
 def _print_next(report: RunReport) -> None:
