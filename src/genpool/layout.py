@@ -85,6 +85,10 @@ class PoolLayout:
         """Return the path of when and from what the membership was made."""
         return self.cohort(cohort_id) / "adopted.json"
 
+    def manifest(self, cohort_id: str) -> Path:
+        """Return the path of how a cohort's members stand: a cache."""
+        return self.cohort(cohort_id) / "manifest.json"
+
     @property
     def generations(self) -> Path:
         """One folder a stage, one folder a generation."""

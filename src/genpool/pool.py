@@ -10,12 +10,12 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genpool.adoption import adopt, record_slots
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.catalog_follower import following
@@ -27,12 +27,15 @@ from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
+from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
+from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
-from genpool.membership import adopt, cohort_ids, record_slots
+from genpool.manifests import Manifests
+from genpool.membership import cohort_ids
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
@@ -41,7 +44,7 @@ from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
+from genpool.scope import CohortScope
 from genpool.spec import CohortSpec, parse_spec, read_spec
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
@@ -49,9 +52,10 @@ from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
@@ -310,19 +314,25 @@ class Pool:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+    def examine(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
 
         Args:
-            progress: Told what is being read, and how many directories of it were.
-        """
-        return examine(self.layout, self.config.pipeline, self.store, progress)
+            progress: Told what is being read, how much of it was, and of how much where that is known.
+            processes: How many processes read at a time, where there are many generations. A program that asks for more
+                than one is started by `if __name__ == "__main__":`, as `multiprocessing` demands.
 
-    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        Raises:
+            StorageFailed: One of these processes was killed from outside.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress, processes)
+
+    def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Examine the pool, and mend what can be without losing anything.
 
         Args:
             progress: As of `examine`.
+            processes: As of `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -332,7 +342,7 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -351,9 +361,22 @@ class Pool:
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, cohort_id: str, **options: Any) -> RunReport:
-        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
-        return asyncio.run(self.arun(cohort_id, **options))
+    def run(self, cohort_id: str, *, started: Callable[[Runner], None] | None = None, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
+        """
+
+        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
+            def begun(runner: Runner) -> None:
+                busy()
+                if started is not None:
+                    started(runner)
+
+            return self.arun(cohort_id, started=begun, **options)
+
+        return run_interruptible(work)
 
     async def arun(
         self,
@@ -411,7 +434,10 @@ class Pool:
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
             with following(self.store, self.config.pipeline):
-                return await execute(plan, self.config, self.store, inputs, options)
+                report = await execute(plan, self.config, self.store, inputs, options)
+            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
+                self.manifests.keep_up(cohort_id)
+            return report
 
     def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
@@ -423,15 +449,20 @@ class Pool:
             )
         return plan if only is None else restrict(plan, Path(only), self.config.salt)
 
+    @property
+    def manifests(self) -> Manifests:
+        """The manifests of the pool's cohorts: a cache of how their members stand."""
+        return Manifests(self.layout, self.config.pipeline, self.config.salt, self.catalog)
+
     # -- asking ------------------------------------------------------------------------------------
 
     def scope(self, cohort_id: str) -> CohortScope:
-        """Return the scope of a cohort: the way to ask about it.
+        """Return the scope of a cohort: the way to ask about it, from its manifest where there is a good one.
 
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
 
     def matching(
         self,
@@ -491,7 +522,12 @@ class Pool:
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, gen_id)
+        return find_generation(self.config.pipeline, self.store, self.catalog, gen_id)
+
+    def is_generation(self, beginning: str) -> bool:
+        """Return whether anything that is kept as a generation has an id that begins so."""
+        with closing(self.catalog()) as catalog:
+            return any(beginning_with(catalog, stage, beginning, 1) for stage in self.config.pipeline)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.

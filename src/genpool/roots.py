@@ -12,9 +12,10 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from genpool.adoption import read_frozen
 from genpool.errors import CorruptFile, GenpoolError, nearest
 from genpool.from_reader import UNION, From, Listed, Query, Roots, Typed
-from genpool.membership import read_frozen, read_membership
+from genpool.membership import read_membership
 from genpool.yaml_reader import Problems
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from genpool.adoption import membership_bytes
 from genpool.claims import Claims
 from genpool.layout import PoolLayout
-from genpool.membership import membership_bytes
 from genpool.planner import State
 from genpool.pool import Pool
 from tests.legacy_pools import (
