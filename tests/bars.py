@@ -148,6 +148,14 @@ _ALL = (
         ),
     ),
     Bar(
+        8,
+        "generations changed behind the catalog's back",
+        (
+            Figure("runs", "pools under random changes", least=2_000),
+            Figure("steps", "changes, after each of which catalog and a scan of the files agree", least=100_000),
+        ),
+    ),
+    Bar(
         9,
         "bits flipped and files cut",
         (
