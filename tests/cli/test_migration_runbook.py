@@ -8,8 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from genpool.cli.main import main
 from genpool.pool import Pool
 from tests.legacy_pools import write_legacy, write_right
@@ -18,6 +16,8 @@ from tests.unit.migration.conftest import whole_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 RUNBOOK = Path(__file__).parents[2] / "docs/migration.md"
 
