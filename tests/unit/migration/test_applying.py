@@ -473,6 +473,7 @@ HARMS: dict[str, Callable[[Path, str], object]] = {
     "a directory": lambda root, name: (root / "gens/draft" / name).rename(root / "away"),
     "one text less": lambda root, name: (root / "gens/draft" / name / "parsed.txt").unlink(),
     "one text more": lambda root, name: (root / "gens/draft" / name / "new.txt").write_text("new"),
+    "a source": lambda root, _: next(root.glob("sources/*")).unlink(),
     "an alias": lambda root, _: (root / "legacy.csv").write_text("stage,gen_id,replicate,new_gen_id\n"),
     "an original": lambda root, _: next(root.glob("migrations/*/round-1/batch-2.0/o0")).unlink(),
     "an old id": lambda root, _: (root / "gens/draft/old-1").mkdir(),
