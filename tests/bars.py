@@ -139,7 +139,6 @@ _ALL = (
         "faults of a provider",
         (
             Figure("faults", "different faults", least=25, adding=Adding.DIFFERENT),
-            Figure("carriers", "ways to carry a request that met each", least=2, adding=Adding.DIFFERENT),
             Figure("mistold", "told as something else, or more than one request sent", most=0),
             Figure("late", "the latest end of a call after its deadline, %", most=10, adding=Adding.HIGHEST),
             Figure("met", "met by a task of a whole run"),
