@@ -274,6 +274,8 @@ class Catalog:
                 # one that is gone changed its folder, which is looked at again
                 writer.put([row for row in rows if row.read is not None])
                 writer.finish()
+        if len(gen_ids) >= _PROGRESS:
+            self._progress(len(gen_ids), len(gen_ids))
 
     # -- questions about a stage -------------------------------------------------------------------
 
