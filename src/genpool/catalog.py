@@ -21,10 +21,10 @@ import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import Condition, StageWriter, prepare, transaction
+from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, transaction, whole_rows
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
 from genpool.errors import StorageFailed
@@ -36,7 +36,7 @@ from genpool.slots import Sibling, assign, read_slots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from genpool.catalog_rows import Row
+    from genpool.catalog_rows import Row, Rows
     from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
     from genpool.present import Family, Found
@@ -65,6 +65,17 @@ class Entry:
     """Whether its id is not that of its signature."""
     origin: str | None
     score: Score | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[_T]):
+    """What the catalog holds of a stage at one moment."""
+
+    token: StageToken
+    odd: Present
+    """What the stage holds, but for its whole generations: `whole` is empty."""
+    rows: _T
+    """What was made of the rows of its whole generations."""
 
 
 class Catalog:
@@ -304,6 +315,10 @@ class Catalog:
             "SELECT gen_id, making, inputs, below FROM gens WHERE stage = ? AND state = 0", (stage.name,)
         )
         whole: dict[str, Found] = {row[0]: row for row in rows}
+        return self._filled(database, stage, whole)
+
+    def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
+        """Return what a stage holds, given its whole generations."""
         makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
         odd = database.execute(
             "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
@@ -317,6 +332,28 @@ class Catalog:
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
             families=self._families(database, stage) if any(row[3] for row in odd) else {},
         )
+
+    def snapshot(self, stage: Stage, columns: Sequence[str], collect: Callable[[Rows], _T]) -> Snapshot[_T]:
+        """Return a stage's token, what is odd in it, and columns of its whole generations: all of one moment.
+
+        Args:
+            stage: The stage.
+            columns: Of the index's columns (`catalog_rows`) those that are wanted.
+            collect: Makes of the rows, which come by id, what is kept of them; called again where the index was
+                damaged meanwhile.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._snapshot(database, stage, columns, collect))
+
+    def _snapshot(
+        self, database: sqlite3.Connection, stage: Stage, columns: Sequence[str], collect: Callable[[Rows], _T]
+    ) -> Snapshot[_T]:
+        with one_moment(database):
+            token = self._token(database, stage)
+            odd = self._filled(database, stage, {})
+            return Snapshot(token, odd, collect(whole_rows(database, stage.name, columns)))
 
     def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
         """Return slot to id for every family that has a legacy generation."""
