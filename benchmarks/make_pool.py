@@ -484,6 +484,24 @@ def _templates(stage: str) -> list[str]:
     return [name for one, name in PROMPTS if one == stage]
 
 
+def thin(root: Path, shape: Shape) -> int:
+    """Take generations away from a pool in which everything exists; return how many.
+
+    What stays is what a pool of the given shape has; nobody is told, as when a person removes directories. A pool with
+    legacy ids cannot be thinned: what was drawn is not in their names.
+    """
+    gone: set[str] = set()
+    chance = shape.chance
+    with PoolLayout(root).membership("whole").open() as members:
+        next(members)
+        for line in members:
+            stage, gen_id, _, _, _, parent, _ = line.split(",")
+            if parent in gone or shape.draw(gen_id, "present") >= chance:
+                gone.add(gen_id)
+                shutil.rmtree(root / "gens" / stage / gen_id)
+    return len(gone)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say what pool is written."""
     usual = Shape()

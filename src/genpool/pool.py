@@ -10,7 +10,6 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -32,6 +31,7 @@ from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
+from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
@@ -53,9 +53,10 @@ from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
     from datetime import datetime
 
+    from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
@@ -304,19 +305,25 @@ class Pool:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+    def examine(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
 
         Args:
-            progress: Told what is being read, and how many directories of it were.
-        """
-        return examine(self.layout, self.config.pipeline, self.store, progress)
+            progress: Told what is being read, how much of it was, and of how much where that is known.
+            processes: How many processes read at a time, where there are many generations. A program that asks for more
+                than one is started by `if __name__ == "__main__":`, as `multiprocessing` demands.
 
-    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        Raises:
+            StorageFailed: One of these processes was killed from outside.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress, processes)
+
+    def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Examine the pool, and mend what can be without losing anything.
 
         Args:
             progress: As of `examine`.
+            processes: As of `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -326,7 +333,7 @@ class Pool:
             StorageFailed: The file system refused.
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -345,9 +352,22 @@ class Pool:
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, cohort_id: str, **options: Any) -> RunReport:
-        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
-        return asyncio.run(self.arun(cohort_id, **options))
+    def run(self, cohort_id: str, *, started: Callable[[Runner], None] | None = None, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
+        """
+
+        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
+            def begun(runner: Runner) -> None:
+                busy()
+                if started is not None:
+                    started(runner)
+
+            return self.arun(cohort_id, started=begun, **options)
+
+        return run_interruptible(work)
 
     async def arun(
         self,

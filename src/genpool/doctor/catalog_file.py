@@ -19,9 +19,8 @@ from genpool.change_tokens import is_trusted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from genpool.layout import PoolLayout
+    from genpool.doctor.examined import Examined
     from genpool.records import Record
-    from genpool.stages import Pipeline
 
 _COMPARED: Final = (
     "source choices replicate legacy created inputs below input_tokens output_tokens score least most".split()
@@ -37,19 +36,22 @@ class CatalogFile:
     """The catalog as it is on disk.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
+        known: Whether the file is known to be sound, or to be of no use; None where it is to be looked at.
     """
 
-    def __init__(self, layout: PoolLayout, pipeline: Pipeline, salt: str) -> None:
-        self._layout = layout
-        self._salt = salt
+    def __init__(self, pool: Examined, *, known: bool | None = None) -> None:
+        self._pool = pool
         self.defect: str | None = None
         """What is wrong with the file itself; None where it is sound, not there, or will be made anew anyway."""
         self.differing: list[tuple[str, str]] = []
         """Stage and id of what it says otherwise than the files."""
-        self._database = self._sound(kind_of(pipeline, salt))
+        self._database = None if known is False else self._sound(checked=known is True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is there and sound, so that it is compared."""
+        return self._database is not None
 
     def close(self) -> None:
         """Close the file."""
@@ -57,9 +59,10 @@ class CatalogFile:
             self._database.close()
             self._database = None
 
-    def _sound(self, kind: int) -> sqlite3.Connection | None:
+    def _sound(self, *, checked: bool) -> sqlite3.Connection | None:
         """Return the database if it is sound and of this kind."""
-        path = self._layout.catalog
+        kind = kind_of(self._pool.pipeline, self._pool.salt)
+        path = self._pool.layout.catalog
         if not os.path.lexists(path):
             return None
         if path.is_symlink() or not path.is_file():
@@ -68,7 +71,7 @@ class CatalogFile:
         database = None
         try:
             database = _opened(path.absolute().as_posix())
-            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")] if not checked else ["ok"]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
             elif database.execute("PRAGMA user_version").fetchone()[0] == kind:
@@ -102,7 +105,7 @@ class CatalogFile:
         if row is None or record is None:
             same = row is None and record is None
         else:
-            right = row_of(record, self._salt)
+            right = row_of(record, self._pool.salt)
             prints = record.fingerprints
             made = (record.origin_cohort_id, record.mode, prints.get("template"), prints.get("model"))
             same = tuple(row[2:]) == (*made, *(getattr(right, name) for name in _COMPARED))
@@ -122,7 +125,7 @@ class CatalogFile:
         """Note what the catalog has that is not there."""
         with suppress(sqlite3.DatabaseError):
             for stage, gen_id in self._all():
-                if not os.path.lexists(self._layout.generations / stage / gen_id) and self._is_trusted(stage):
+                if not os.path.lexists(self._pool.place(f"gens/{stage}/{gen_id}")) and self._is_trusted(stage):
                     self.differing.append((stage, gen_id))
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -138,13 +141,13 @@ class CatalogFile:
 
     def _changed(self, stage: str) -> int:
         try:
-            return os.lstat(self._layout.generations / stage).st_ctime_ns
+            return os.lstat(self._pool.place(f"gens/{stage}")).st_ctime_ns
         except OSError:
             return 0
 
     def _stamp(self, stage: str, gen_id: str) -> int | None:
         try:
-            return stamp_of(os.lstat(self._layout.generations / stage / gen_id))
+            return stamp_of(os.lstat(self._pool.place(f"gens/{stage}/{gen_id}")))
         except OSError:
             return None
 
