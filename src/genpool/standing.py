@@ -135,17 +135,16 @@ class CatalogStanding:
         if stage not in self._states:
             members = self._members.stages[stage]
             with closing(self._open()) as catalog:
-                found = catalog.snapshot(members.stage, ("gen_id", "making"), _by_id)
-            makings = list(map(found.rows.get, members.gen_ids))
+                found = catalog.snapshot(members.stage, _IDS, _by_id)
+            makings = Coded.of(map(found.rows.get, members.gen_ids))
             self._states[stage] = self._standing(members, makings, found.odd)
         return self._states[stage]
 
-    def _standing(self, members: StageMembers, makings: Sequence[int | None], odd: Present) -> Coded[str]:
+    def _standing(self, members: StageMembers, makings: Coded[int | None], odd: Present) -> Coded[str]:
         """Return how members stand, each given the number of its generation's making; None where it has none."""
-        numbers = Coded.of(makings)
         of_making = {number: OWN if one.origin == self._cohort_id else REUSED for number, one in odd.makings.items()}
         states = Coded.recoded(
-            [MISSING if number is None else of_making[number] for number in numbers.values], numbers.codes
+            [MISSING if number is None else of_making[number] for number in makings.values], makings.codes
         )
         if not odd.unusable and not odd.legacy:
             return states
@@ -181,8 +180,7 @@ class CatalogStanding:
         """Return what membership and catalog together say of a stage's members."""
         places = [known.rows.get(gen_id, -1) for gen_id in members.gen_ids]
         making = known.columns["making"]
-        makings = [None if place < 0 else making[place] for place in places]
-        states = self._standing(members, makings, odd)
+        states = self._standing(members, _taken(places, making), odd)
         usable = [state in (OWN, REUSED) for state in states.values]
         rows = [place if usable[code] else -1 for place, code in zip(places, states.codes, strict=True)]
         fields = {name: _chosen(rows, known.columns[name], members, name) for name in members.stage.fields}
@@ -204,8 +202,20 @@ class CatalogStanding:
         )
 
 
+_IDS: Final = ("group_concat(gen_id, ' ')", "group_concat(making, ' ')")
+"""Ids and makings, each as one text that SQLite makes: to hand a million rows over costs more than what follows."""
+
+
 def _by_id(rows: Rows) -> dict[str, int]:
-    return dict(rows)
+    """Return the making of each generation by its id."""
+    ((gen_ids, makings),) = rows
+    if gen_ids is None:
+        return {}
+    numbers = makings.split(" ")
+    if len(set(numbers)) == 1:
+        return dict.fromkeys(gen_ids.split(" "), int(numbers[0]))
+    number = {text: int(text) for text in set(numbers)}
+    return dict(zip(gen_ids.split(" "), map(number.__getitem__, numbers), strict=True))
 
 
 _SCORE: Final = ("score", "least", "most")
