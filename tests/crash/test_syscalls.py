@@ -89,6 +89,7 @@ def _tracing() -> None:
         (scenarios.Adopting(), 150, 2),
         (pool_scenarios.RecordingSlots(), 150, 13),
         (pool_scenarios.AcceptingDrift(), 100, 11),
+        (scenarios.WritingAManifest(), 100, 5),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
         (removals.Purging(), 500, 13),
