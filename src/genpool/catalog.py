@@ -21,6 +21,7 @@ import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
 
 _BUSY_SECONDS: Final = 30.0
+_MEMORY: Final = ":memory:"
 _ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
 """What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
 _BATCH: Final = 10_000  # records read, then written in one transaction
@@ -148,7 +150,7 @@ class Catalog:
 
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
-        self._database = self._prepared(":memory:")
+        self._database = self._prepared(_MEMORY)
         return self._database
 
     def _remove(self) -> None:
@@ -160,6 +162,8 @@ class Catalog:
     def _prepared(self, where: str) -> sqlite3.Connection:
         database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
+            if where != _MEMORY:
+                _refuse_torn(database, Path(where))
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -519,6 +523,16 @@ class Catalog:
             "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
         )
         yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+
+
+def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that ends within a page: SQLite would take what is not there for zeros.
+
+    Raises:
+        sqlite3.DatabaseError: It does, or is no database.
+    """
+    if path.stat().st_size % database.execute("PRAGMA page_size").fetchone()[0]:
+        raise sqlite3.DatabaseError("its last page is torn")
 
 
 def _commits_of_others(database: sqlite3.Connection) -> int:
