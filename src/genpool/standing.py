@@ -222,14 +222,37 @@ _SCORE: Final = ("score", "least", "most")
 _READ: Final = ("gen_id", "source", "choices", "replicate", "making", *_SCORE)
 
 
+def columns_of(stage: Stage, gen_ids: Iterable[str] | None, catalog: Catalog, state: str) -> StageColumns:
+    """Return what the catalog holds of generations, whatever cohorts they are in; in no order that means anything.
+
+    Args:
+        stage: Their stage.
+        gen_ids: Which; None for all. What is not whole is left out.
+        catalog: The index of the store.
+        state: What their state is called.
+    """
+    wanted = None if gen_ids is None else frozenset(gen_ids)
+    found = catalog.snapshot(stage, _READ, lambda rows: _Known(stage, wanted, rows))
+    known, slots = found.rows, _slots_of(found.odd)
+    fields = {name: known.columns[name] for name in stage.fields}
+    if slots:
+        replicates = zip(known.rows, fields[REPLICATE_FIELD], strict=True)
+        fields[REPLICATE_FIELD] = Coded.of(slots.get(gen_id, replicate) for gen_id, replicate in replicates)
+    making = known.columns["making"]
+    origins = Coded.recoded([found.odd.makings[number].origin for number in making.values], making.codes)
+    states = Coded.constant(state, len(known.rows))
+    scores, least, most = (known.columns[name] for name in _SCORE)
+    return StageColumns(stage, list(known.rows), fields, states, origins, scores, least, most)
+
+
 class _Known:
     """What the catalog holds of some generations of a stage, in columns of its own order."""
 
-    def __init__(self, stage: Stage, wanted: frozenset[str], rows: Rows) -> None:
+    def __init__(self, stage: Stage, wanted: frozenset[str] | None, rows: Rows) -> None:
         sources, choices, replicates, makings, scores = coders = tuple(Coder[Any]() for _ in range(5))
         self.rows: dict[str, int] = {}
         while chunk := list(islice(rows, _AT_ONCE)):
-            kept = [row for row in chunk if row[0] in wanted]
+            kept = chunk if wanted is None else [row for row in chunk if row[0] in wanted]
             self.rows.update(zip((row[0] for row in kept), count(len(self.rows)), strict=False))
             for at, coder in enumerate(coders[:-1], start=1):
                 coder.extend([row[at] for row in kept])
