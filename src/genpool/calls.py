@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from genpool.errors import CallFailed, GenpoolError
+from genpool.errors import BudgetReached, CallFailed, GenpoolError
 from genpool.grouping import to_the_end
-from genpool.llm.limits import SLACK, RateLimit
+from genpool.llm.limits import SLACK, Clock, MonotonicClock, RateLimit
 from genpool.llm.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Gate:
     """What holds for all calls to one model."""
 
     policy: RetryPolicy
-    limit: RateLimit | None
+    limit: RateLimit
 
 
 @dataclass(slots=True)
@@ -81,11 +81,13 @@ class Caller:
         ledger: The run's ledger.
         called: Told of every request that is sent.
         stop: Whether the run is being stopped: then no further try is begun.
+        clock: Where the time comes from that rate limits are kept by.
     """
 
     ledger: Ledger
     called: Callable[[], None]
     stop: Stop
+    clock: Clock = field(default_factory=MonotonicClock)
     _gates: dict[str, _Gate] = field(default_factory=dict)
 
     async def ask(self, client: ModelClient, errand: Errand) -> Answer:
@@ -95,6 +97,7 @@ class Caller:
             Stopped: The run is being stopped.
             CallFailed: The last try failed, or one that is not to be repeated.
             ModelUnavailable: The model cannot be asked at all.
+            BudgetReached: The call could cost more than is left of the budget.
             StorageFailed: The intent could not be written.
         """
         gate = self._gate(errand.entry)
@@ -106,7 +109,7 @@ class Caller:
                 return await self._try(client, errand, gate)
             except CallFailed as error:
                 tries += 1
-                if gate.limit is not None and error.retry_after:
+                if error.transient and error.retry_after:
                     gate.limit.hold(min(error.retry_after, gate.policy.longest_asked))
                 seconds = gate.policy.wait(error, tries, time.monotonic() - began, random.random)
                 if seconds is None:
@@ -119,17 +122,15 @@ class Caller:
         Raises:
             Stopped: The run is being stopped.
         """
-        if gate is not None and gate.limit is not None:
+        if gate is not None and not gate.limit.admit_at_once():
             await self._unless_stopped(gate.limit.admit())
         if self.stop.requested:
             raise Stopped
 
     def _gate(self, entry: ModelEntry) -> _Gate:
         if entry.model_id not in self._gates:
-            per_minute = entry.requests_per_minute
-            limit = None if per_minute is None else RateLimit(per_minute)
             policy = RetryPolicy(tries=entry.tries, total=_RETRY_SECONDS + entry.timeout)
-            self._gates[entry.model_id] = _Gate(policy, limit)
+            self._gates[entry.model_id] = _Gate(policy, RateLimit(entry.requests_per_minute, clock=self.clock))
         return self._gates[entry.model_id]
 
     async def _unless_stopped(self, waiting: Awaitable[_T]) -> _T:
@@ -145,10 +146,10 @@ class Caller:
             task.cancel()
 
     async def _try(self, client: ModelClient, errand: Errand, gate: _Gate) -> Answer:
-        admitted = time.monotonic()
-        intent = await self._intended(errand)
+        admitted = self.clock.now()
+        intent = await self._afforded(errand)
         try:
-            await self._admitted(gate if time.monotonic() - admitted > _STALE else None)
+            await self._admitted(gate if self.clock.now() - admitted > _STALE else None)
         except (Stopped, asyncio.CancelledError):
             self.ledger.settle(intent, "failed", {"reason": "stopped before it was sent"})
             raise
@@ -156,6 +157,17 @@ class Caller:
         started = time.monotonic()
         completion = await self._sent(client.complete(errand.request), errand.entry, intent)
         return Answer(completion, intent, time.monotonic() - started)
+
+    async def _afforded(self, errand: Errand) -> Intent:
+        """Return the intent once the budget has room: what is in flight may cost less than was set against it."""
+        while True:
+            settled = self.ledger.settled
+            try:
+                return await self._intended(errand)
+            except BudgetReached as error:
+                if not error.pending:
+                    raise
+            await self._unless_stopped(self.ledger.settled_since(settled))
 
     async def _intended(self, errand: Errand) -> Intent:
         """Return the intent, on disk. Who is cancelled meanwhile settles it: nothing was sent."""
@@ -170,12 +182,7 @@ class Caller:
     async def _sent(self, call: Awaitable[Completion], entry: ModelEntry, intent: Intent) -> Completion:
         """Await a call within its deadline; a failure is settled before it is raised."""
         try:
-            async with asyncio.timeout(entry.timeout):
-                return await call
-        except TimeoutError:
-            self.ledger.settle(intent, "unknown", {"reason": "deadline"})
-            late = f"{entry.model_id}: no answer within {entry.timeout:g} s"
-            raise CallFailed(late, transient=True, sent=True) from None
+            return await in_time(call, entry)
         except CallFailed as error:
             self.ledger.settle(intent, "unknown" if error.sent else "failed", {"reason": error.message})
             raise
@@ -191,3 +198,17 @@ class Caller:
         except Exception as error:
             self.ledger.settle(intent, "unknown", {"reason": f"{type(error).__name__}: {error}"})
             raise
+
+
+async def in_time(call: Awaitable[_T], entry: ModelEntry) -> _T:
+    """Await a call to a model, and give it up at the deadline: the entry's timeout, for all of it.
+
+    Raises:
+        CallFailed: Nothing whole came in time.
+    """
+    try:
+        async with asyncio.timeout(entry.timeout):
+            return await call
+    except TimeoutError:
+        late = f"{entry.model_id}: no answer within {entry.timeout:g} s"
+        raise CallFailed(late, transient=True, sent=True) from None

@@ -339,12 +339,15 @@ class DirectoryStore:
 
     def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | GenpoolError | None:
         """Publish what was staged; where that fails, nothing was moved: it is kept anew, by itself."""
+        own: set[Path] = set()
         try:
             with storage_errors(f"cannot keep {output.generation.gen_id}"):
-                return self._publish(output, staged, places)
-        except GenpoolError:
+                kept = self._publish(output, staged, own)
+        except GenpoolError:  # its places may be what fails, and would fail the others' flush
             remove_folder(staged)
             return self._keep_alone(output)
+        places.update(own)
+        return kept
 
     def _keep_alone(self, output: Output) -> Attempt | GenpoolError | None:
         """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""

@@ -322,7 +322,7 @@ def make_plan(
         config.pipeline,
         tuple(stages.values()),
         selection.combos,
-        (*selection.notes, *config.notes),
+        selection.notes,
         roots=lineage[-1].stage.name if lineage else None,
         lineage=tuple(lineage[:-1]),
     )

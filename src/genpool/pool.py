@@ -10,7 +10,6 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -32,6 +31,7 @@ from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
+from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
@@ -53,7 +53,7 @@ from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
     from datetime import datetime
 
     from genpool.doctor import Progress
@@ -352,9 +352,22 @@ class Pool:
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, cohort_id: str, **options: Any) -> RunReport:
-        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
-        return asyncio.run(self.arun(cohort_id, **options))
+    def run(self, cohort_id: str, *, started: Callable[[Runner], None] | None = None, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
+        """
+
+        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
+            def begun(runner: Runner) -> None:
+                busy()
+                if started is not None:
+                    started(runner)
+
+            return self.arun(cohort_id, started=begun, **options)
+
+        return run_interruptible(work)
 
     async def arun(
         self,

@@ -20,11 +20,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import (
+    BudgetReached,
     CallFailed,
+    CorruptFile,
     GenpoolError,
     InputError,
     MissingKey,
     ModelUnavailable,
+    PoolBusy,
     StorageFailed,
     StorageFull,
 )
@@ -275,7 +278,10 @@ class Runner:
             if not lane.closed:  # told once; the lane's other tasks were not tried
                 self._fail(stage, index, error)
             lane.closed = True
-        except StorageFailed as error:
+        except BudgetReached as error:  # other models may be cheaper, or have no price
+            lane.closed = True
+            self.report.stopped_by = self.report.stopped_by or error
+        except (CorruptFile, PoolBusy, StorageFailed) as error:
             self._halt(error)
         except GenpoolError as error:
             self._fail(stage, index, error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED, reader_may_leave
+from genpool.cli.main import INTERRUPTED, interrupted_once, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -44,7 +44,11 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
     first Ctrl-C lets running calls finish, the second gives them up.
 
-    Exit codes: 0 every task has its generation, 1 error, 3 some have not, 130 interrupted.
+    Where pool.yaml has a `budget`, a call that could cost more than is left of it is not made, and the calls of its
+    model end there.
+
+    Exit codes: 0 every task has its generation, 1 error, or something stopped the run (a full disk, the budget), 3 some
+    have not, 130 interrupted.
     """
     from genpool.cli.live import watched
     from genpool.cli.output import print_json
@@ -68,6 +72,7 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
     import asyncio
 
     async def carried_out() -> RunReport:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         loop = asyncio.get_running_loop()
 
         def started(runner: Runner) -> None:
@@ -77,7 +82,12 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
-    return asyncio.run(carried_out())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # half a loop cannot be taken down
+    try:
+        return asyncio.run(carried_out())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        interrupted_once()  # the loop has set Ctrl-C back to Python's own
 
 
 def _interrupt(runner: Runner) -> None:
@@ -93,13 +103,11 @@ def _interrupt(runner: Runner) -> None:
 
 
 def _exit_code(report: RunReport) -> int:
-    if report.complete:
+    if report.complete and report.stopped_by is None:
         return 0
     if report.interrupted:
         return INTERRUPTED
-    if report.stopped_by is not None:
-        return report.stopped_by.exit_code
-    return 0 if report.complete else INCOMPLETE
+    return INCOMPLETE if report.stopped_by is None else report.stopped_by.exit_code
 
 
 def tell_cause(report: RunReport) -> None:

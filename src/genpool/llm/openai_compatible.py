@@ -1,13 +1,12 @@
 """Any endpoint that speaks the OpenAI chat completions protocol. With `bounded_http`, the one way to the network.
 
-The SDK's own retries are off: each call here is one request, with one deadline from its first byte to the last of its
-answer. Answers are asked for whole, never as a stream. Foreign errors are mapped to ours in one place, and a key never
-gets into a message, whatever a server echoes.
+The SDK's own retries are off: each call here is one request. Its deadline is the caller's matter (`calls`), whatever
+client is asked. Answers are asked for whole, never as a stream. Foreign errors are mapped to ours in one place, and a
+key never gets into a message, whatever a server echoes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
+from genpool.llm.error_codes import NO_CREDIT, status_of
 from genpool.llm.hiding import Hiding
 from genpool.llm.retries import read_http_date, read_retry_after
 from genpool.llm.unlogged import unlogged
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _TRANSIENT: Final = {408, 409, 425, 429}
 _UNAVAILABLE: Final = {401, 402, 404}
-_NO_CREDIT: Final = {"insufficient_quota", "billing_not_active", "account_deactivated"}
+_TIMED_OUT: Final = 408
 _MOST: Final = 300  # characters of a foreign message
 _TOO_MANY: Final = 2**53
 
@@ -107,15 +107,11 @@ class OpenAICompatible:
 
     @unlogged
     async def complete(self, request: Request) -> Completion:
-        """See `ModelClient.complete`; the entry's timeout is for all of it."""
+        """See `ModelClient.complete`."""
         try:
-            async with asyncio.timeout(self._entry.timeout):
-                answer = await self._client.post(  # as it is: `create` looks at every field, for a third of the time
-                    "/chat/completions", cast_to=self._http.Response, body=self._body(request)
-                )
-        except TimeoutError:
-            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
-            raise CallFailed(late, transient=True, sent=True) from None
+            answer = await self._client.post(  # as it is: `create` looks at every field, for a third of the time
+                "/chat/completions", cast_to=self._http.Response, body=self._body(request)
+            )
         except Exception as error:  # noqa: BLE001 - the boundary: everything foreign is mapped here
             raise self._mapped(error) from None
         return self._completion(self._parsed(answer.content, answer.headers.get("content-type", "")))
@@ -174,14 +170,18 @@ class OpenAICompatible:
         )
 
     def _told(self, error: object) -> ModelError:
-        """Return the error that a provider told with status 200, as routers do once they have begun to answer."""
+        """Return the error that a provider told with status 200, as routers do once they have begun to answer.
+
+        It counts as the status that its code stands for; of one that nobody knows, as broken on the way.
+        """
         facts = error if isinstance(error, dict) else {"message": error}
-        code = facts.get("code")
-        said = self._shown(f"{self._provider} answered with an error: {facts.get('message')} (code {code})")
-        if isinstance(code, int) and code in _UNAVAILABLE:
+        status = status_of(facts)
+        said = self._shown(
+            f"{self._provider} answered with an error: {facts.get('message')} (code {facts.get('code')})"
+        )
+        if status in _UNAVAILABLE:
             return ModelUnavailable(said, hint=self._look())
-        again = not isinstance(code, int) or code in _TRANSIENT or code >= 500
-        return CallFailed(said, transient=again, sent=True)
+        return CallFailed(said, transient=status is None or _is_transient(status), sent=True)
 
     def _word(self, table: dict[str, Any], name: str) -> str | None:
         value = table.get(name)
@@ -210,6 +210,7 @@ class OpenAICompatible:
 
         No call can succeed with a wrong key (401), without credit (402, or 429 with a code that says so), without the
         model (404), or where the endpoint is elsewhere (3xx). A 403 is this call's only: routers send it for a prompt.
+        A 408 may have been paid for: a proxy says it too, of a request that the model behind it was at work on.
         """
         status, headers = error.status_code, error.response.headers
         said = self._shown(f"{self._provider}: {error.message}")
@@ -217,13 +218,13 @@ class OpenAICompatible:
             where = urlsplit(headers.get("location", "")).netloc or "another address"
             hint = f"redirects are not followed; if {where} is right, make it the `base_url` in pool.yaml"
             return ModelUnavailable(said, hint=self._shown(hint))
-        if status in _UNAVAILABLE or error.code in _NO_CREDIT:
+        if status in _UNAVAILABLE or status_of({"code": error.code, "type": error.type}) == NO_CREDIT:
             return ModelUnavailable(said, hint=self._look())
         date = read_http_date(headers.get("date", ""))
         return CallFailed(
             said,
-            transient=status in _TRANSIENT or status >= 500,
-            sent=status >= 500,
+            transient=_is_transient(status),
+            sent=status >= 500 or status == _TIMED_OUT,
             retry_after=read_retry_after(headers.get("retry-after"), date or datetime.now(UTC)),
         )
 
@@ -237,6 +238,11 @@ class OpenAICompatible:
         line = " ".join(self._hide(text).split())
         plain = "".join(character if character.isprintable() else "\ufffd" for character in line[:_MOST])
         return plain if len(line) <= _MOST else f"{plain}…"
+
+
+def _is_transient(status: int) -> bool:
+    """Return whether the same call may succeed later."""
+    return status in _TRANSIENT or status >= 500
 
 
 def _text_of(content: object) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
+from genpool.calls import in_time
 from genpool.config import ModelEntry
 from genpool.errors import CallFailed, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request
@@ -63,9 +64,10 @@ def ask(url: str, carrier: str = "aiohttp", timeout: float = 60.0) -> Completion
     """Return what a call comes to: an answer, or the error as a value."""
 
     async def asked() -> Completion | ModelError:
-        client = OpenAICompatible(ModelEntry("m", "openai", "m", base_url=url, timeout=timeout), KEY, carrier)
+        entry = ModelEntry("m", "openai", "m", base_url=url, timeout=timeout)
+        client = OpenAICompatible(entry, KEY, carrier)
         try:
-            return await client.complete(Request(Prompt("Write."), {"temperature": 0.5}, 7))
+            return await in_time(client.complete(Request(Prompt("Write."), {"temperature": 0.5}, 7)), entry)
         except ModelError as error:
             return error
         finally:
@@ -150,7 +152,7 @@ async def late(url: str, carrier: str, seconds: float, calls: int) -> list[float
     async def one(number: int) -> float:
         began = time.monotonic()
         with pytest.raises(CallFailed, match=f"no answer within {seconds:g} s"):
-            await client.complete(Request(Prompt(f"Write {number}."), {}, 7))
+            await in_time(client.complete(Request(Prompt(f"Write {number}."), {}, 7)), entry)
         return time.monotonic() - began
 
     try:
