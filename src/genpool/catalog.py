@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
 from genpool.catalog_rows import Condition, StageWriter, prepare, transaction
+from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
 from genpool.errors import StorageFailed
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
     from genpool.catalog_rows import Row
     from genpool.directory_store import DirectoryStore
+    from genpool.finds import Found
     from genpool.layout import PoolLayout
-    from genpool.present import Family, Found
+    from genpool.present import Family
     from genpool.stages import Pipeline, Stage
 
 _BUSY_SECONDS: Final = 30.0
@@ -89,6 +91,7 @@ class Catalog:
         self._store = store
         self._progress = progress or (lambda _done, _all: None)
         self._database: sqlite3.Connection | None = None
+        self._ahead: ShelvesAhead | None = None
         self.in_memory = False
         """Whether the index could not be kept on disk."""
 
@@ -96,6 +99,9 @@ class Catalog:
 
     def close(self) -> None:
         """Close the database."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -300,10 +306,10 @@ class Catalog:
         return self._asked(stage, lambda database: self._present(database, stage))
 
     def _present(self, database: sqlite3.Connection, stage: Stage) -> Present:
-        rows = database.execute(
-            "SELECT gen_id, making, inputs, below FROM gens WHERE stage = ? AND state = 0", (stage.name,)
-        )
-        whole: dict[str, Found] = {row[0]: row for row in rows}
+        return self._filled(database, stage, read_found(database, stage))
+
+    def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
+        """Return what a stage holds, given its whole generations."""
         makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
         odd = database.execute(
             "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
@@ -317,6 +323,30 @@ class Catalog:
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
             families=self._families(database, stage) if any(row[3] for row in odd) else {},
         )
+
+    def on_shelf(self, stage: Stage, least: int = LEAST) -> Present:
+        """Return what a stage holds now, as `present` does; where it is large, in columns that ids are looked up in.
+
+        Args:
+            stage: The stage.
+            least: So many generations are large.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._on_shelf(database, stage, least))
+
+    def _on_shelf(self, database: sqlite3.Connection, stage: Stage, least: int) -> Present:
+        shelf = None
+        if self._ahead is not None and not self.in_memory:
+            content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
+            shelf = self._ahead.get(stage, content)
+        shelf = read_shelf(database, stage, least) if shelf is None else shelf
+        return self._present(database, stage) if shelf is None else self._filled(database, stage, shelf)
+
+    def read_ahead(self) -> None:
+        """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
+        self._ahead = ShelvesAhead(self._store, self._pipeline, self._pipeline)
 
     def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
         """Return slot to id for every family that has a legacy generation."""
@@ -350,6 +380,15 @@ class Catalog:
             return None
         row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
         return None if row is None else str(row[0])
+
+    def inputs(self, stage: Stage, gen_id: str) -> tuple[str, str]:
+        """Return the digest of a whole generation's inputs, and that of the inputs of what is made from its text.
+
+        Empty where the record does not say; the index is taken as it was at the last look.
+        """
+        query = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?"
+        row = self._open().execute(query, (stage.name, gen_id)).fetchone() or (None, None)
+        return (row[0] or b"").hex(), (row[1] or b"").hex()
 
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
         """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
