@@ -139,13 +139,23 @@ _ALL = (
         "faults of a provider",
         (
             Figure("faults", "different faults", least=25, adding=Adding.DIFFERENT),
-            Figure("carriers", "ways to carry a request that met each", least=2, adding=Adding.DIFFERENT),
             Figure("mistold", "told as something else, or more than one request sent", most=0),
             Figure("late", "the latest end of a call after its deadline, %", most=10, adding=Adding.HIGHEST),
             Figure("met", "met by a task of a whole run"),
             Figure("truncated", "cut answers kept as generations there", most=0),
             Figure("unasked", "requests there beyond what tries and attempts come to, or short of it", most=0),
             Figure("over_limit", "requests beyond a limit a minute, in the busiest one", most=0),
+        ),
+    ),
+    Bar(
+        8,
+        "generations changed behind the catalog's back",
+        (
+            Figure("runs", "pools under random changes", least=2_000),
+            Figure(
+                "steps", "changes, after which catalog, manifest and a scan of the files agree", least=100_000
+            ),
+            Figure("manifests", "of these with a good manifest, which answered"),
         ),
     ),
     Bar(

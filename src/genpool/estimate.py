@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import GenpoolError, InvalidTemplate
+from genpool.finds import NOT_FOUND
 from genpool.present import choices_key
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
@@ -126,7 +127,7 @@ def estimate(
             for index in to_make
             if not stage.copies(index)
         )
-        kept = [gen_id for gen_id, found in zip(stage.gen_ids, stage.found, strict=True) if found is not None]
+        kept = [one for one, making in zip(stage.gen_ids, stage.finds.makings, strict=True) if making != NOT_FOUND]
         return _Share(stage.stage, groups, len(to_make) - groups.total(), kept)
 
     return _estimated([share(stage) for stage in plan.stages], config, inputs, history, lengths)

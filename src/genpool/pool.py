@@ -10,9 +10,8 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +56,7 @@ from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -89,6 +88,8 @@ class Pool:
         self.layout = PoolLayout(root)
         self.config: PoolConfig = read_config(self.layout)
         self.store = DirectoryStore(self.layout, self.config.salt)
+        self.reading: Callable[[int, int], None] | None = None
+        """Told how many records of how many were read, while the catalog reads many."""
         self._removals = Removals(self.layout, self.config.pipeline, self.store, self.catalog)
 
     @classmethod
@@ -161,34 +162,43 @@ class Pool:
             InvalidTemplate: A template cannot be rendered.
         """
         inputs = self.inputs
-        selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
-        return self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+        with self._catalog_ahead() as catalog:
+            selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
+            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
 
     def plan_text(self, cohort_id: str, text: str, file: str) -> Plan:
         """Plan a spec that is none of the pool's files, as `plan` does; `file` is what problems call it."""
         inputs = self.inputs
         spec = parse_spec(cohort_id, text, file, self.config, inputs)
-        return self._planned(cohort_id, self._selection(spec, inputs), inputs, retry_exhausted=False)
+        selection = self._selection(spec, inputs)
+        with self._catalog_ahead() as catalog:
+            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
 
-    def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
+    @contextmanager
+    def _catalog_ahead(self) -> Iterator[Catalog]:
+        """Open the catalog, which begins to read what a plan will ask it."""
         with closing(self.catalog()) as catalog:
+            catalog.read_ahead()
+            yield catalog
 
-            def present(stage: Stage) -> Present:
-                return as_configured(stage, catalog.present(stage))
+    def _planned(
+        self, cohort_id: str, selection: Selection, inputs: Inputs, catalog: Catalog, *, retry_exhausted: bool
+    ) -> Plan:
+        def present(stage: Stage) -> Present:
+            return as_configured(stage, catalog.on_shelf(stage))
 
-            roots, pipeline = selection.roots, self.config.pipeline
-            plan = make_plan(
-                cohort_id,
-                selection,
-                self.config,
-                self.store,
-                present,
-                lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
-                retry_exhausted=retry_exhausted,
-            )
-            accepted = read_accepted(self.layout)
-            drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
-        return plan.with_present(drift, lambda stage: claimed(self.layout, stage.name))
+        roots, pipeline = selection.roots, self.config.pipeline
+        plan = make_plan(
+            cohort_id,
+            selection,
+            self.config,
+            self.store,
+            present,
+            lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
+            retry_exhausted=retry_exhausted,
+        )
+        drift = find_drift(plan, self.config, inputs, catalog, read_accepted(self.layout))
+        return plan.with_present(drift, lambda stage, ids: claimed(self.layout, stage.name, ids))
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
@@ -197,7 +207,7 @@ class Pool:
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
-        return Catalog(self.layout, self.config.pipeline, self.store)
+        return Catalog(self.layout, self.config.pipeline, self.store, self.reading)
 
     def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
         """Return what a spec selects; its templates are known to render."""
@@ -212,7 +222,8 @@ class Pool:
         """Return what drifted under a cohort's generations, each with a text diff of then and now."""
         inputs = self.inputs
         selection = self._selection(self._read(cohort_id, inputs), inputs)
-        plan = self._planned(cohort_id, selection, inputs, retry_exhausted=False)
+        with self._catalog_ahead() as catalog:
+            plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
         now = sources_now(plan, self.config, inputs)
         return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
 
@@ -424,7 +435,8 @@ class Pool:
             refuse_while_open(self.layout)
 
             def planned() -> Plan:
-                plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+                with self._catalog_ahead() as catalog:
+                    plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
                 return self._narrowed(plan, on_drift, only)
 
             plan = record_slots(self.layout, planned(), planned)

@@ -200,16 +200,16 @@ def stage_frames(
     import polars as pl
 
     frames: dict[str, pl.DataFrame] = {}
+    sources: dict[str, set[Any]] = {stage.name: set() for stage in pipeline}
     for stage in reversed(list(pipeline)):
-        own = columns.get(stage.name)
-        frame = pl.DataFrame(schema=frame_schema(stage)) if own is None else frame_of(own)
-        needed = [frames[child.name][PARENT_FIELD] for child in pipeline.children(stage)]
-        above = pl.concat(needed).drop_nulls().unique() if needed else pl.Series(dtype=pl.String)
-        lacking = above.filter(~above.is_in(frame["gen_id"].implode()))
-        if len(lacking):
+        parts = [columns[stage.name]] if stage.name in columns else []
+        above = sources[stage.name].difference(parts[0].gen_ids if parts else (), (None,))
+        if above:
             with closing(open_catalog()) as catalog:
-                frame = pl.concat([frame, frame_of(columns_of(stage, lacking.to_list(), catalog, ABOVE))])
-        frames[stage.name] = frame
+                parts.append(columns_of(stage, above, catalog, ABOVE))
+        frames[stage.name] = pl.concat([pl.DataFrame(schema=frame_schema(stage)), *map(frame_of, parts)])
+        if stage.parent is not None:
+            sources[stage.parent].update(value for part in parts for value in part.fields[PARENT_FIELD].values)
     return frames
 
 
@@ -261,22 +261,17 @@ def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
     import polars as pl
 
     frames = scope.frames()
-    parts = []
-    for stage in judging(scope.pipeline):
-        made = frames[stage.name].filter(pl.col("state").is_in(MADE_STATES))
-        if not made.is_empty():
-            parts.append(_judgements(scope.pipeline, stage, made, frames))
-    found = [part for part in parts if part is not None]
     stages = [stage for stage in judging(scope.pipeline) if not frames[stage.name].is_empty()]
     schema = aggregated_schema(scope.pipeline, stages or None)
-    if not found:
+    made = {stage: frames[stage.name].filter(pl.col("state").is_in(MADE_STATES)) for stage in stages}
+    parts = [_judgements(scope.pipeline, stage, rows, frames) for stage, rows in made.items() if not rows.is_empty()]
+    if not parts:
         return pl.DataFrame(schema=schema)
-    table = pl.concat(found, how="diagonal")
+    table = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal")
     if reasons:
         table = _with_reasons(scope, table)
-    return table.with_columns(
-        pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in table.columns
-    ).select(pl.col(name).cast(kind) for name, kind in schema.items())
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in table.columns]
+    return table.with_columns(lacking).select(schema.names())
 
 
 def _judgements(
@@ -297,7 +292,7 @@ def _judgements(
     judged = pl.col(PARENT_FIELD) if stage.parent else pl.lit(None, pl.String)
     usable = pl.col("problem").is_null()
     return table.with_columns(problem=_problem()).select(
-        pl.lit(stage.name).alias("stage"),
+        pl.lit(stage.name, pl.String).alias("stage"),
         "gen_id",
         pl.lit(stage.parent, pl.String).alias("judged_stage"),
         judged.alias("judged_gen_id"),

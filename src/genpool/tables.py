@@ -55,15 +55,21 @@ def _valued(judgements: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """
     import polars as pl
 
-    scale = pl.struct("min", "max")
-    single = scale.n_unique().over(by) == 1 if by else scale.n_unique() == 1
-    return judgements.filter(pl.col("score").is_not_null()).with_columns(
-        pl.when(single).then("score").otherwise("normalised").alias("value"),
-        pl.when(single)
-        .then(pl.format("{} to {}", _short("min"), _short("max")))
-        .otherwise(pl.lit(NORMALISED))
-        .alias("scale"),
+    scored = judgements.filter(pl.col("score").is_not_null())
+    named = pl.format("{} to {}", _short("min"), _short("max"))
+    by = [one for one in by if one in scored.columns]
+    scales = scored.select(*by, "min", "max").unique() if by else scored.select("min", "max").unique()
+    if scales.select("min", "max").n_unique() <= 1:  # the usual case, and it costs nothing a row
+        scale = scales.select(named).item(0, 0) if scales.height else None
+        return scored.with_columns(pl.col("score").alias("value"), pl.lit(scale, pl.String).alias("scale"))
+    if not by:
+        return scored.with_columns(pl.col("normalised").alias("value"), pl.lit(NORMALISED).alias("scale"))
+    of_group = scales.group_by(by).agg(
+        pl.when(pl.len() == 1).then(named.first()).otherwise(pl.lit(NORMALISED)).first().alias("scale")
     )
+    found = scored.join(of_group, on=by, how="left", nulls_equal=True, maintain_order="left")
+    value = pl.when(pl.col("scale") == NORMALISED).then("normalised").otherwise("score")
+    return found.with_columns(value.alias("value"))
 
 
 def _short(name: str) -> pl.Expr:
@@ -153,13 +159,14 @@ def _per_text(judgements: pl.DataFrame) -> pl.DataFrame:
     named = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
     if valued["stage"].n_unique() > 1:
         named = pl.concat_str("stage", named, separator=":")
-    return valued.group_by("judged_stage", "judged_gen_id", *_CELL, maintain_order=True).agg(
-        named.first().alias("cell"),
+    means = valued.group_by("judged_gen_id", *_CELL, maintain_order=True).agg(
+        pl.col("judged_stage").first(),
         pl.col("value").mean(),
         pl.col("normalised").mean(),
         pl.col("scale").first(),
         pl.len().cast(pl.Int64).alias("n"),
     )
+    return means.with_columns(named.alias("cell"))
 
 
 def _mean_over_rubrics(per: pl.DataFrame) -> pl.DataFrame:
@@ -167,34 +174,45 @@ def _mean_over_rubrics(per: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     scale = pl.col("scale")
-    single = (scale.n_unique().over("judged_stage") == 1) & (scale != NORMALISED)
-    spoken = per.with_columns(
-        pl.when(single).then("value").otherwise("normalised").alias("value"),
-        pl.when(single).then(scale).otherwise(pl.lit(NORMALISED)).alias("scale"),
+    stages = per.group_by("judged_stage").agg(
+        pl.when((scale.n_unique() == 1) & (scale.first() != NORMALISED))
+        .then(scale.first())
+        .otherwise(pl.lit(NORMALISED))
+        .alias("scale"),
+        pl.col("cell").n_unique().alias("wanted"),
     )
-    rubrics = spoken.group_by("judged_gen_id", "stage", "rubric", maintain_order=True).agg(pl.col("value").mean())
-    means = rubrics.group_by("judged_gen_id", maintain_order=True).agg(pl.col("value").mean().alias(MEAN_SCORE))
-    wanted = per.group_by("judged_stage").agg(pl.col("cell").unique().sort().alias("wanted"))
-    facts = spoken.group_by("judged_gen_id", maintain_order=True).agg(
-        pl.col("judged_stage").first(), pl.col("scale").first(), pl.col("n").sum().alias("judgements"), "cell"
+    spoken = per.drop("scale").join(stages, on="judged_stage", how="left", nulls_equal=True, maintain_order="left")
+    spoken = spoken.with_columns(pl.when(scale == NORMALISED).then("normalised").otherwise("value").alias("value"))
+    rubrics = spoken.group_by("judged_gen_id", "stage", "rubric", maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted").first()
     )
-    lacking = pl.col("wanted").list.set_difference("cell").list.sort()
-    return (
-        means.join(facts, on="judged_gen_id", how="left", maintain_order="left")
-        .join(wanted, on="judged_stage", how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(
-            pl.when(lacking.list.len() > 0)
-            .then(pl.format(_LACKING + "{}", lacking.list.join(", ")))
-            .otherwise(pl.lit(""))
-            .alias("note")
-        )
-        .select(
-            "judged_gen_id",
-            pl.when(pl.col("note") == "").then(MEAN_SCORE).alias(MEAN_SCORE),
-            "scale",
-            "judgements",
-            "note",
-        )
+    means = rubrics.group_by("judged_gen_id", maintain_order=True).agg(
+        pl.col("value").mean().alias(MEAN_SCORE),
+        pl.col("n").sum().alias("judgements"),
+        pl.col("cells").sum(),
+        pl.col("scale", "wanted").first(),
+    )
+    lacking = pl.col("cells") < pl.col("wanted")
+    notes = _lacking(per, means.filter(lacking)["judged_gen_id"])
+    return means.join(notes, on="judged_gen_id", how="left", maintain_order="left").select(
+        "judged_gen_id",
+        pl.when(~lacking).then(MEAN_SCORE).alias(MEAN_SCORE),
+        "scale",
+        "judgements",
+        pl.col("note").fill_null(""),
+    )
+
+
+def _lacking(per: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+    """Return the note on which rubrics and judges have not spoken of some texts."""
+    import polars as pl
+
+    some = per.join(texts.to_frame(), on="judged_gen_id", how="semi")
+    wanted = per.group_by("judged_stage").agg(pl.col("cell").unique().alias("wanted"))
+    found = some.group_by("judged_gen_id").agg(pl.col("judged_stage").first(), "cell")
+    lacking = pl.col("wanted").list.set_difference("cell").list.sort().list.join(", ")
+    return found.join(wanted, on="judged_stage", how="left", nulls_equal=True).select(
+        "judged_gen_id", pl.format(_LACKING + "{}", lacking).alias("note")
     )
 
 
@@ -264,14 +282,13 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
         pl.col("value").mean(), pl.col("scale").first(), pl.len().cast(pl.Int64).alias("judgements")
     )
     speaker = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
-    means = (
-        per_text.group_by(*keys, *speakers, maintain_order=True)
-        .agg(pl.col("value").mean())
-        .group_by(keys, maintain_order=True)
-        .agg(pl.col("value").mean().alias("mean"), speaker.unique().alias("spoken"))
+    cells = per_text.group_by(*keys, *speakers, maintain_order=True).agg(pl.col("value").mean())
+    cells = cells.with_columns(pl.lit("all").alias(_ALL))
+    means = cells.group_by(keys, maintain_order=True).agg(
+        pl.col("value").mean().alias("mean"), speaker.unique().alias("spoken")
     )
     shared = [one for one in by if one in _CELL] or [_ALL]
-    wanted = valued.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
+    wanted = cells.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
     facts = per_text.group_by(keys, maintain_order=True).agg(
         pl.col("scale").first(),
         pl.col("judged_gen_id").n_unique().cast(pl.Int64).alias("texts"),

@@ -154,12 +154,12 @@ def test_tables_are_written_as_parquet_and_csv_and_made_anew_each_time(genpool: 
     assert genpool("doctor").code == 0
 
 
-def test_tables_of_the_pool_and_without_reasons(genpool: Type, demo: Path) -> None:
-    said = genpool("tables", "--no-reasons", "--json").json
+def test_tables_of_the_pool_without_reasons_and_with_them(genpool: Type, demo: Path) -> None:
+    said = genpool("tables", "--json").json
     assert {name: one["rows"] for name, one in said["tables"].items()}["aggregated_scores"] == 48
     assert {path.rpartition("/")[0] for path in said["files"]} == {str(demo / "reports")}
     assert pl.read_parquet(demo / "reports/aggregated_scores.parquet")["reason"].null_count() == 48
-    genpool("tables")
+    genpool("tables", "--reasons")
     assert pl.read_parquet(demo / "reports/aggregated_scores.parquet")["reason"].null_count() == 0
 
 
@@ -177,7 +177,7 @@ def test_a_reason_that_a_spreadsheet_would_carry_out_is_a_text(genpool: Type, ro
         kept = {key: one for key, one in metadata.items() if key not in {"format", "id_scheme", "self", "fingerprints"}}
         path.write_text(text[1:])
         (path.parent / "metadata.json").write_text(json.dumps(kept))
-    assert genpool("tables", "demo").code == 0
+    assert genpool("tables", "demo", "--reasons").code == 0
     folder = root / "cohorts/demo/reports"
     with (folder / "aggregated_scores.csv").open(newline="") as file:
         shown = {row["reason"] for row in csv.DictReader(file)}
@@ -281,6 +281,18 @@ def test_two_cohorts_side_by_side(genpool: Type, demo: Path) -> None:
             assert row["mean in other"] is None
             assert row["difference"] is None
     assert len(by) == 8
+
+
+def test_means_on_different_scales_have_no_difference(genpool: Type, demo: Path) -> None:
+    spec = (demo / "cohorts/demo/cohort.yaml").read_text()
+    other = demo / "cohorts/other/cohort.yaml"
+    other.parent.mkdir()
+    other.write_text(spec.replace("replicates: 2", "replicates: 3"))
+    rewrite(demo / "templates/evaluation/coherence.j2", "scale: [1, 5]", "scale: [0, 9]")
+    assert genpool("run", "other", "-q").code == 0
+    for row in genpool("diff", "demo", "other", "--json").json["scores"]:
+        assert (row["difference"] is None) == (row["rubric"] == "coherence")
+    assert "1 to 5; 0 to 1 (normalised)" in genpool("diff", "demo", "other").out
 
 
 def test_a_cohort_whose_spec_is_gone_can_be_compared_and_one_with_itself_cannot(genpool: Type, demo: Path) -> None:

@@ -102,21 +102,43 @@ def test_what_was_noted_and_then_removed_with_its_folder_is_not_there(root: Path
     assert Pool.open(root).plan("c").to_make == made
 
 
-def test_a_locked_catalog_holds_up_nothing_and_is_made_good(root: Path) -> None:
-    Pool.open(root).plan("c")
+def test_a_locked_catalog_holds_up_nothing_and_is_written_later(root: Path) -> None:
     plan = Pool.open(root).plan("c").to_make
     with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite", isolation_level=None)) as other:
+        locked = []
 
         def lock(_request: object) -> str:
-            if not other.in_transaction:
-                other.execute("BEGIN IMMEDIATE")
+            if not locked:
+                locked.append(other.execute("BEGIN IMMEDIATE"))
             return "A text."
 
-        report = Pool.open(root).run("c", models=models(writer=ScriptedModel(lock)))
-        assert report.made == plan
-        assert not report.failures
-        assert indexed(root) == set()
+        def unlock(_request: object) -> str:
+            if other.in_transaction:
+                assert indexed(root) == set(), "nothing was written while it was locked"
+                other.execute("ROLLBACK")
+            return json.dumps({"reason": "Good.", "score": 8})
+
+        clients = models(writer=ScriptedModel(lock), judge=ScriptedModel(unlock))
+        report = Pool.open(root).run("c", models=clients)
+    assert locked
+    assert report.made == plan == len(indexed(root))
+    assert not report.failures
+
+
+def test_a_catalog_that_is_locked_at_the_end_is_made_good_by_the_next_look(root: Path) -> None:
+    run(root)
+    one = moved_in(root)
+    path = root / ".genpool" / "catalog.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM gens")
+        other.execute("UPDATE stages SET changed = -1")
+        other.execute("BEGIN IMMEDIATE")
+        pool = Pool.open(root)
+        follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+        follower.moved_in([one])
+        follower.close()
         other.execute("ROLLBACK")
+    assert indexed(root) == set()
     assert Pool.open(root).plan("c").to_make == 0
 
 

@@ -7,10 +7,10 @@ import click
 
 @click.command("tables")
 @click.argument("cohort", nargs=-1)
-@click.option("--no-reasons", is_flag=True, help="Leave judges' reasons out: they are read from a file a judgement.")
+@click.option("--reasons", is_flag=True, help="Judges' reasons too: they are read from a file a judgement.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def command(root: str | None, cohort: tuple[str, ...], *, no_reasons: bool, as_json: bool) -> None:
+def command(root: str | None, cohort: tuple[str, ...], *, reasons: bool, as_json: bool) -> None:
     """Write the tables of scores as Parquet and CSV.
 
     Of COHORT under cohorts/COHORT/reports/; of several together, or without one of the whole pool, under reports/.
@@ -24,7 +24,7 @@ def command(root: str | None, cohort: tuple[str, ...], *, no_reasons: bool, as_j
     from genpool.tables import all_tables
 
     pool = Pool.find(root)
-    tables = all_tables(pool.wide_scope(cohort), reasons=not no_reasons)
+    tables = all_tables(pool.wide_scope(cohort), reasons=reasons)
     files = write_tables(pool.layout.reports(cohort[0] if len(cohort) == 1 else None), tables)
     if as_json:
         said = {name: {"rows": one.frame.height, "notes": list(one.notes)} for name, one in tables.items()}
