@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -63,6 +64,78 @@ class Stop:
 
 class Stopped(Exception):
     """The run is being stopped, and nothing was sent that has not been settled."""
+
+
+class Places:
+    """How many calls to one model may still be sent at once.
+
+    Args:
+        count: How many at all.
+        freed: Told when a place has become free that nobody waits for.
+    """
+
+    def __init__(self, count: int, freed: Callable[[], None]) -> None:
+        self.free = count
+        self._freed = freed
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def taken(self) -> Place:
+        """Return a place; one must be free."""
+        assert self.free > 0
+        self.free -= 1
+        return Place(self)
+
+    async def wait(self) -> None:
+        """Return when a place is taken, in the order of those who asked."""
+        if self.free:
+            self.free -= 1
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Give a place to who waits longest, or let it be free."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
+                return
+        self.free += 1
+        self._freed()
+
+
+class Place:
+    """The right to have one call in flight: given back once the answer is there, taken again for another call.
+
+    So the next call is sent while the last answer is still being kept.
+
+    Args:
+        places: What it is one of; it is taken from there already.
+    """
+
+    __slots__ = ("_held", "_places")
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._held = True
+
+    async def take(self) -> None:
+        """Return when the place is held."""
+        if not self._held:
+            await self._places.wait()
+            self._held = True
+
+    def give_back(self) -> None:
+        """Give the place back, where it is held."""
+        if self._held:
+            self._held = False
+            self._places.give_back()
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from genpool.calls import Caller, Stop
 from genpool.claims import Claims
 from genpool.errors import StorageFailed
 from genpool.ledger import Ledger
-from genpool.runner import Runner, RunReport, Watcher, new_report, note_attempt, note_call
+from genpool.runner import Runner, RunReport, Watcher, new_report, note_attempt, note_call, on_their_way
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def execute(
     if not plan.to_make:
         return report
     concurrency = {name: entry.concurrency for name, entry in config.models.items()}
-    in_flight = min(sum(concurrency.values()), plan.to_make)
+    in_flight = min(sum(on_their_way(calls) for calls in concurrency.values()), plan.to_make)
     _allow_files(in_flight * _FILES_EACH + _FILES_BESIDE)
     stop = Stop()
     with store.session(in_flight):

@@ -257,16 +257,16 @@ class Plan:
                 return plan, index
         return None
 
-    def with_present(self, drift: Sequence[Drift], claimed: Callable[[Stage], frozenset[str]]) -> Plan:
+    def with_present(self, drift: Sequence[Drift], claimed: Callable[[Stage, list[str]], frozenset[str]]) -> Plan:
         """Return the plan with what drifted under what it reuses, and with what other runs are making now.
 
         Args:
             drift: What drifted.
-            claimed: The ids of a stage's tasks that some run is making.
+            claimed: Those of a stage's tasks that some run is making.
         """
         ids = frozenset(gen_id for one in drift for gen_id in one.gen_ids)
         stages = tuple(
-            replace(one, drifted=ids.intersection(one.gen_ids) if ids else ids, claimed=claimed(one.stage))
+            replace(one, drifted=ids.intersection(one.gen_ids) if ids else ids, claimed=claimed(one.stage, one.gen_ids))
             for one in self.stages
         )
         return replace(self, stages=stages, drift=tuple(drift))

@@ -28,6 +28,7 @@ from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sour
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
+from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.interrupts import run_interruptible
@@ -40,26 +41,32 @@ from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
+from genpool.pool_scope import JointScope, PoolScope
 from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
 from genpool.scope import CohortScope
+from genpool.scores import aggregated_scores, axes_of
 from genpool.spec import CohortSpec, parse_spec, read_spec
+from genpool.tables import generation_scores, top_texts
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
+
+    import polars as pl
 
     from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
     from genpool.runner import Runner, RunReport, Watcher
+    from genpool.scores import Judged
     from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
@@ -139,7 +146,7 @@ class Pool:
         return self._read(cohort_id, self.inputs)
 
     def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
-        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, refresh=refresh)
+        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, self._best, refresh=refresh)
         return read_spec(cohort_id, self.config, inputs, find_roots)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
@@ -191,7 +198,7 @@ class Pool:
             retry_exhausted=retry_exhausted,
         )
         drift = find_drift(plan, self.config, inputs, catalog, read_accepted(self.layout))
-        return plan.with_present(drift, lambda stage: claimed(self.layout, stage.name))
+        return plan.with_present(drift, lambda stage, ids: claimed(self.layout, stage.name, ids))
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
@@ -465,6 +472,29 @@ class Pool:
             NotFound: The cohort has no membership; it was never run.
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
+
+    def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
+        """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
+        import polars as pl
+
+        judgements = self.scores(*cohort_ids).filter(pl.col("judged_stage") == stage.name)
+        best = top_texts(generation_scores(judgements, axes_of(self.config.pipeline)), number, by)
+        return Ranking(tuple(best.frame["judged_gen_id"]), best.notes)
+
+    def wide_scope(self, cohort_ids: Sequence[str] = ()) -> Judged:
+        """Return what tables are made from: one cohort, several together, or without any all that the pool holds.
+
+        Raises:
+            NotFound: A cohort has no membership; it was never run.
+        """
+        if not cohort_ids:
+            return PoolScope(self.config.pipeline, self.store, self.catalog)
+        scopes = [self.scope(one) for one in dict.fromkeys(cohort_ids)]
+        return scopes[0] if len(scopes) == 1 else JointScope(scopes)
+
+    def scores(self, *cohort_ids: str, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement of some cohorts, or of the whole pool; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self.wide_scope(cohort_ids), reasons=reasons)
 
     def matching(
         self,

@@ -21,11 +21,14 @@ from genpool.manifests import Fault, Manifests, Unfit
 from genpool.membership import cohort_ids, read_members
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
+from genpool.scores import aggregated_scores, read_reasons, stage_frames
 from genpool.stages import REPLICATE_FIELD, TEMPLATE_FIELD
 from genpool.standing import MISSING, UNUSABLE, CatalogStanding, StageColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    import polars as pl
 
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
@@ -334,6 +337,25 @@ class CohortScope:
             return None
         own = str(fields.get(TEMPLATE_FIELD) or stage.name)
         return f"{above} → {own}" if above else own
+
+    # -- scores ------------------------------------------------------------------------------------
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pool's stages."""
+        return self._pipeline
+
+    def scores(self, *, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement, its lineage in columns; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self, reasons=reasons)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return every stage's members, and what is above members; see `genpool.scores.Judged`."""
+        return stage_frames(self._pipeline, self.columns(), self._open)
+
+    def reasons(self, stage: Stage, gen_ids: Iterable[str]) -> list[str | None]:
+        """Return what judges gave as their reasons; None where a text cannot be read or has none."""
+        return read_reasons(self._store, stage, gen_ids)
 
     def _repr_html_(self) -> str:
         """Return the counts as a table for a notebook."""

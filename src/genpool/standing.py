@@ -175,6 +175,33 @@ class CatalogStanding:
         )
 
 
+def columns_of(stage: Stage, gen_ids: Iterable[str] | None, catalog: Catalog, state: str) -> StageColumns:
+    """Return what the catalog holds of generations, whatever cohorts they are in; in no order that means anything.
+
+    Args:
+        stage: Their stage.
+        gen_ids: Which; None for all. What is not whole is left out.
+        catalog: The index of the store.
+        state: What their state is called.
+    """
+    present = catalog.present(stage)
+    known = _Known(stage, frozenset(present.whole if gen_ids is None else gen_ids), catalog, present)
+    columns = known.columns
+    if known.slots:
+        replicates = zip(known.rows, columns[REPLICATE_FIELD], strict=True)
+        columns[REPLICATE_FIELD] = Coded.of(known.slots.get(gen_id, replicate) for gen_id, replicate in replicates)
+    return StageColumns(
+        stage,
+        list(known.rows),
+        {name: columns[name] for name in stage.fields},
+        Coded.constant(state, len(known.rows)),
+        columns["origin"],
+        columns["score"],
+        columns["least"],
+        columns["most"],
+    )
+
+
 class _Known:
     """What the catalog holds of some generations of a stage, in columns of its own order."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genpool.calls import Caller, Errand, Stop
+from genpool.calls import Caller, Errand, Places, Stop
 from genpool.config import ModelEntry
 from genpool.errors import CallFailed
 from genpool.ledger import Intent, Ledger
@@ -36,6 +36,28 @@ if TYPE_CHECKING:
 @pytest.fixture
 def pool(tmp_path: Path) -> Pool:
     return make_pool(tmp_path / "pool")
+
+
+def test_places_are_given_to_who_waits_longest_and_one_that_was_given_up_is_not_lost() -> None:
+    async def several() -> None:
+        freed: list[None] = []
+        places = Places(1, lambda: freed.append(None))
+        place = places.taken()
+        first, second, third = (asyncio.create_task(places.wait()) for _ in range(3))
+        await asyncio.sleep(0)
+        first.cancel()
+        place.give_back()
+        place.give_back()  # it was given back already
+        await asyncio.wait_for(second, 10)
+        assert first.cancelled()
+        assert not third.done()
+        places.give_back()
+        third.cancel()  # when it had just got the place
+        await asyncio.wait([third])
+        assert third.cancelled()
+        assert (places.free, len(freed)) == (1, 1)
+
+    asyncio.run(several())
 
 
 def test_a_call_that_may_have_been_paid_for_is_settled_as_unknown(pool: Pool) -> None:

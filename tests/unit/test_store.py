@@ -17,7 +17,7 @@ from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
 from genpool.store import Attempt, Generation, Output
 from genpool.testing import sample_generation
-from tests.small_pools import make_pool, small_disk, torn_generations, tree
+from tests.small_pools import make_pool, remounted, small_disk, torn_generations, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,31 @@ def test_on_a_full_disk_what_is_on_its_way_is_kept_through_the_reserve(disk: Pat
     assert store.incomplete(DRAFT, store.listed(DRAFT)) == frozenset()
     with pytest.raises(StorageFull), store.session(in_flight=8):
         pass
+
+
+def test_where_inodes_run_out_what_is_on_its_way_is_kept_through_the_reserve(tmp_path: Path) -> None:
+    """They are taken when the disk comes near its last ones, in the middle of a session too."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64m,nr_inodes=200k"):
+        store = open_store(disk)
+        with store.session(in_flight=4):
+            (reserve,) = disk.glob(".genpool/staging/*/reserve")
+            assert store.commit(sample_generation(replicate=1))
+            assert [path.name for path in reserve.iterdir()] == ["blocks"]
+            assert remounted(disk, "nr_inodes=100")
+            kept = 1
+            while not store.low_on_space:
+                kept += 1
+                assert store.commit(sample_generation(replicate=kept))
+            assert 4 < kept < 15
+            for replicate in range(kept + 1, kept + 4):
+                assert store.commit(sample_generation(replicate=replicate))
+        assert store.incomplete(DRAFT, store.listed(DRAFT)) == frozenset()
+        free = os.statvfs(disk).f_ffree
+        for number in range(free - 8):
+            (disk / str(number)).touch()
+        with pytest.raises(StorageFull), store.session(in_flight=4):
+            pass
 
 
 def test_a_disk_with_space_again_is_believed_by_the_next_session(disk: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED, interrupted_once, reader_may_leave
+from genpool.cli.main import INTERRUPTED, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -82,12 +82,13 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
+    before = signal.getsignal(signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # half a loop cannot be taken down
     try:
         return asyncio.run(carried_out())
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        interrupted_once()  # the loop has set Ctrl-C back to Python's own
+        signal.signal(signal.SIGINT, before)  # the loop has set it back to Python's own
 
 
 def _interrupt(runner: Runner) -> None:
@@ -149,6 +150,7 @@ def run_document(report: RunReport) -> dict[str, Any]:
 
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.drift import print_drift
     from genpool.cli.output import many, one_line, print_counts, print_origins, shown
 
@@ -163,8 +165,10 @@ def print_report(pool: Pool, report: RunReport) -> None:
         print(f"note: {shown(note)}")
     print_drift(report.cohort_id, report.drift)
     _print_troubles(report)
-    _print_scores(pool, report)
+    scored = _print_scores(pool, report)
     print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt")
+    if scored:
+        print(f"report: {command_line('report', report.cohort_id)}")
     _print_next(report)
 
 
@@ -209,17 +213,18 @@ def _print_troubles(report: RunReport) -> None:
             print(f"  hint: {shown(for_this_pool(report.stopped_by.hint, root) or '')}")
 
 
-def _print_scores(pool: Pool, report: RunReport) -> None:
-    """Print the mean score by rubric and by the templates of what was judged."""
+def _print_scores(pool: Pool, report: RunReport) -> bool:
+    """Print the mean score by rubric and by the templates of what was judged; return whether there is any."""
     from genpool.cli.output import print_table
 
     scores = pool.scope(report.cohort_id).mean_scores()
     if not scores:
-        return
+        return False
     lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
     print("\nmean score by template\n")
     print_table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"])
     print()
+    return True
 
 
 def _print_next(report: RunReport) -> None:
