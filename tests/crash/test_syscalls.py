@@ -91,6 +91,7 @@ def _tracing() -> None:
         (pool_scenarios.AcceptingDrift(), 100, 11),
         (catalog_scenarios.Indexing(), 300, 17),
         (catalog_scenarios.RunningIndexed(), 500, 29),
+        (scenarios.WritingAManifest(), 100, 5),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
         (removals.Purging(), 500, 13),

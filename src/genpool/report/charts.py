@@ -24,6 +24,8 @@ _BREAK: Final = "\n"
 """Where the name of a row may be broken."""
 _NARROW: Final = 340
 """Below so many pixels it is."""
+_LONG: Final = 40
+"""Or where it has more characters."""
 _COLUMNS: Final = 6
 """More columns than this have slanted names."""
 _BAND: Final = 30
@@ -221,7 +223,7 @@ def _row_axis() -> alt.Axis:
     import altair as alt
 
     parts = "split(datum.label, '\\n')"
-    said = f"width < {_NARROW} ? {parts} : join({parts}, ' ')"
+    said = f"width < {_NARROW} || length(datum.label) > {_LONG} ? {parts} : join({parts}, ' ')"
     return alt.Axis(grid=False, domain=False, ticks=False, labelExpr=said)
 
 
