@@ -143,6 +143,26 @@ def test_what_is_in_the_trash_comes_back_under_its_new_id(old: Path) -> None:
     assert not [one for one in Pool.open(old).examine().findings if not one.is_note]
 
 
+def test_a_manifest_goes_and_comes_back_whenever_it_was_written(old: Path) -> None:
+    pool = Pool.open(old)
+    plan = planned(old)
+    pool.manifests.write("c")
+    before = whole_tree(old)
+    path = old / "cohorts/c/manifest.json"
+    assert killed_at(40, lambda: migrations(old).apply(plan.migration_id))
+    assert migrations(old).standing(plan.migration_id).state == "applying"
+    Pool.open(old).manifests.write("c")  # a reader may do that at any time
+    migrations(old).resume(plan.migration_id)
+    assert not path.exists()
+    assert migrations(old).verify(plan.migration_id).is_right
+    Pool.open(old).manifests.write("c")
+    assert migrations(old).verify(plan.migration_id).is_right
+    migrations(old).roll_back(plan.migration_id)
+    after = whole_tree(old)
+    assert {name for name in before if after.get(name) != before[name]} <= {"cohorts/c/manifest.json"}
+    assert to_make(old) == 0
+
+
 # --- back -------------------------------------------------------------------------------------------
 
 
