@@ -553,6 +553,17 @@ def test_a_rehearsal_leaves_the_pool_as_it_is(old: Path) -> None:
     assert not (old / "migrations" / plan.migration_id / "rehearsal").exists()
 
 
+def test_what_a_killed_rehearsal_left_is_gone_afterwards(old: Path) -> None:
+    plan = planned(old)
+    before = whole_tree(old)
+    assert killed_at(60, lambda: migrations(old).rehearse(plan.migration_id))
+    assert (old / "migrations" / plan.migration_id / "rehearsal").exists()
+    migrations(old).apply(plan.migration_id)
+    assert migrations(old).verify(plan.migration_id).is_right
+    migrations(old).roll_back(plan.migration_id)
+    assert whole_tree(old) == before
+
+
 def test_a_rehearsal_of_a_plan_that_does_not_fit_is_refused(old: Path) -> None:
     plan = planned(old)
     CHANGES["a record"](old)
