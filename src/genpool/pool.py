@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genpool.adoption import adopt, record_slots
-from genpool.aliases import read_aliases
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.catalog_follower import following
@@ -24,26 +22,22 @@ from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
 from genpool.drift import accept
-from genpool.errors import Drifted
 from genpool.finding import Listing, all_matching
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
-from genpool.locks import pool_lock
 from genpool.manifests import Manifests
 from genpool.membership import cohort_ids
-from genpool.migration.waiting import refuse_while_half_done
-from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
-from genpool.only import restrict
 from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
+from genpool.runs import Runs
 from genpool.scope import CohortScope
 from genpool.scores import aggregated_scores
-from genpool.trash import Trashed, read_trash, refuse_while_open
+from genpool.trash import Trashed, read_trash
 from genpool.typed_ids import TypedIds
 from genpool.why import Why, explain
 
@@ -92,6 +86,7 @@ class Pool:
         self._planning = Planning(
             self.layout, self.config, self.store, self.catalog, self._typed_ids, lambda cohorts: self.scores(*cohorts)
         )
+        self._runs = Runs(self.config, self.store, self._planning, self.manifests)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Pool:
@@ -296,9 +291,7 @@ class Pool:
             PoolBusy: Somebody else uses the pool.
             StorageFailed: The file system refused.
         """
-        with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            refuse_while_half_done(self.layout)
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
+        return mend(self.layout, self.config.pipeline, self.store, progress, processes)
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -371,37 +364,16 @@ class Pool:
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
-        from genpool.execution import RunOptions, execute  # brings asyncio's machinery: only when something is made
+        from genpool.execution import RunOptions  # brings asyncio's machinery: only when something is made
 
-        wanted = self._planning.wanted(cohort_id, refresh=refresh)
-        if not any_file_system:
-            check_file_system(self.layout)
-        with pool_lock(self.layout, f"genpool run {cohort_id}"):
-            refuse_while_open(self.layout)
-            refuse_while_half_done(self.layout)
-
-            def planned() -> Plan:
-                plan = self._planning.against_present(wanted, retry_exhausted=retry_exhausted)
-                return self._narrowed(plan, on_drift, only)
-
-            plan = record_slots(self.layout, planned(), planned)
-            adopt(self.layout, wanted.spec, plan, wanted.inputs, self.config.models)
-            options = RunOptions(models, watch, started, retry_exhausted)
-            with following(self.store, self.config.pipeline):
-                report = await execute(plan, self.config, self.store, wanted.inputs, options)
-            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
-                self.manifests.keep_up(cohort_id)
-            return report
-
-    def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
-        """Return the part of a plan that a run is to make; nothing was written yet."""
-        if plan.drift and on_drift == "fail":
-            name = plan.cohort_id
-            raise Drifted(
-                f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
-                hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
-            )
-        return plan if only is None else restrict(plan, Path(only), self.config.salt, read_aliases(self.layout))
+        return await self._runs.run(
+            cohort_id,
+            RunOptions(models, watch, started, retry_exhausted),
+            on_drift=on_drift,
+            only=only,
+            refresh=refresh,
+            any_file_system=any_file_system,
+        )
 
     @property
     def manifests(self) -> Manifests:
@@ -451,12 +423,8 @@ class Pool:
             UsageError: No generation has such a field or level, or no cohort is named so.
             CorruptGeneration: The record of a generation that is asked for is damaged.
         """
-        pipeline = self.config.pipeline
-        asked = None if stage is None else pipeline[stage]
-        with closing(self.catalog()) as catalog:
-            known = self.cohort_ids()
-            where = read_aliases(self.layout).conditions(where or {})
-            return all_matching(pipeline, self.store, catalog, known, stage=asked, where=where, origins=origins)
+        pipeline, store = self.config.pipeline, self.store
+        return all_matching(self.layout, pipeline, store, self.catalog, stage=stage, where=where, origins=origins)
 
     def gen_id(self, signature: Signature) -> str:
         """Return the deterministic id of a signature in this pool."""
