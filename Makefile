@@ -45,7 +45,7 @@ bench: $(READY)
 	@for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
 
 proof: $(READY)
-	$(BIN)/python -m pytest tests/crash tests/security tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py \
+	GENPOOL_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/crash tests/security tests/browser tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py \
 		--full --every-bar $(if $(TABLE),--table $(TABLE)) -p no:randomly
 
 docs: $(READY)

@@ -1,4 +1,4 @@
-"""Calls a second through the OpenAI-compatible client, by either carrier, beside the plain SDK; server on loopback."""
+"""Calls a second through the OpenAI-compatible client, beside the plain SDK by either transport; server on loopback."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+import httpx2
 import openai
 from tests.servers.provider import Provider
 
@@ -40,17 +41,18 @@ async def all_of(ask: Callable[[int], Awaitable[object]]) -> None:
     await asyncio.gather(*[one(number) for number in range(COUNT)])
 
 
-async def by_genpool(url: str, carrier: str) -> None:
+async def by_genpool(url: str) -> None:
     """Ask through the client of genpool."""
     entry = ModelEntry("m", "openai", "m", base_url=url, concurrency=AT_ONCE)
-    client = OpenAICompatible(entry, KEY, carrier)
+    client = OpenAICompatible(entry, KEY)
     await all_of(lambda number: client.complete(Request(Prompt(f"Write {number}."), {}, number)))
     await client.aclose()
 
 
-async def by_sdk(url: str) -> None:
-    """Ask through the SDK as it comes, without its retries."""
-    client = openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0)
+async def by_sdk(url: str, http: type[httpx2.AsyncClient]) -> None:
+    """Ask through the SDK, without its retries."""
+    limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    client = openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, http_client=http(limits=limits))
     await all_of(
         lambda number: client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": f"Write {number}."}], seed=number
@@ -64,9 +66,9 @@ def main() -> None:
     with Provider() as provider:
         url = provider.url("after_50_ms")
         things = {
-            "genpool, by aiohttp": lambda: by_genpool(url, "aiohttp"),
-            "genpool, by httpx": lambda: by_genpool(url, "httpx"),
-            "the SDK as it comes (httpx)": lambda: by_sdk(url),
+            "genpool": lambda: by_genpool(url),
+            "the SDK, by aiohttp": lambda: by_sdk(url, openai.DefaultAioHttpClient),
+            "the SDK, by httpx": lambda: by_sdk(url, openai.DefaultAsyncHttpxClient),
         }
         best = dict.fromkeys(things, (float("inf"), float("inf")))
         for _ in range(ROUNDS):

@@ -139,13 +139,20 @@ _ALL = (
         "faults of a provider",
         (
             Figure("faults", "different faults", least=25, adding=Adding.DIFFERENT),
-            Figure("carriers", "ways to carry a request that met each", least=2, adding=Adding.DIFFERENT),
             Figure("mistold", "told as something else, or more than one request sent", most=0),
             Figure("late", "the latest end of a call after its deadline, %", most=10, adding=Adding.HIGHEST),
             Figure("met", "met by a task of a whole run"),
             Figure("truncated", "cut answers kept as generations there", most=0),
             Figure("unasked", "requests there beyond what tries and attempts come to, or short of it", most=0),
             Figure("over_limit", "requests beyond a limit a minute, in the busiest one", most=0),
+        ),
+    ),
+    Bar(
+        8,
+        "generations changed behind the catalog's back",
+        (
+            Figure("runs", "pools under random changes", least=2_000),
+            Figure("steps", "changes, after each of which catalog and a scan of the files agree", least=100_000),
         ),
     ),
     Bar(
@@ -170,6 +177,19 @@ _ALL = (
             Figure("slowest", "the slowest, s", most=1.0, adding=Adding.HIGHEST),
             Figure("memory", "the most memory, MiB", most=300, adding=Adding.HIGHEST),
             Figure("huge", "10^12 tasks refused, s", most=0.1, adding=Adding.HIGHEST),
+        ),
+    ),
+    Bar(
+        11,
+        "hostile texts on the report's page, in Chromium",
+        (
+            Figure("payloads", "payloads", least=200, adding=Adding.DIFFERENT),
+            Figure("fields", "fields that each stood in", least=6, adding=Adding.DIFFERENT),
+            Figure("shown", "of these together shown as text", least=1_200),
+            Figure("executed", "executed", most=0),
+            Figure("requests", "requests out of the page", most=0),
+            Figure("refused", "left for the page's policy to refuse", most=0),
+            Figure("unescaped", "of the same as markup that run or call out, %", least=60, adding=Adding.LOWEST),
         ),
     ),
     Bar(

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from genpool.catalog_reader import stamp_of
 from genpool.pool import Pool
 from tests.legacy_pools import CHOICES, scan, write_legacy, write_right
 from tests.small_pools import make_pool
@@ -93,5 +94,5 @@ def snapshot(root: Path, stage: str = "draft", *, looked: int, stamps: int = 0) 
             "UPDATE stages SET changed = ?, looked = ? WHERE stage = ?", (changed, changed + looked, stage)
         )
         for one in folder.iterdir():
-            stamp = one.stat().st_ctime_ns + stamps
+            stamp = stamp_of(one.stat()) + stamps
             database.execute("UPDATE gens SET stamp = ? WHERE stage = ? AND gen_id = ?", (stamp, stage, one.name))

@@ -23,25 +23,48 @@ def canonical_json(value: Json) -> bytes:
     Raises:
         ValueError: The value cannot be written (a lone surrogate, NaN, an integer beyond 2^53).
     """
-    return _write(value).encode() if _is_plain(value) else rfc8785.dumps(value)
+    try:
+        plain = _plain(value)
+    except _Unusual:
+        return rfc8785.dumps(value)
+    return _write(plain).encode()
 
 
 _write: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
+_MOST: Final = 2**53 - 1
+_LEAST: Final = 1e-4
+"""Below it Python writes a number with an exponent, and otherwise than ECMAScript."""
 
-def _is_plain(value: Json) -> bool:
-    """Return whether the encoder of the standard library, in C, writes a value as RFC 8785 does.
 
-    It does but for numbers, for keys whose order by UTF-16 is another than by code point, and for keys that are no
-    text. The test holds the two against each other.
+class _Unusual(Exception):
+    """A value that the standard library's encoder would write otherwise than RFC 8785, or not refuse."""
+
+
+def _plain(value: Json) -> Json:
+    """Return a value that the encoder of the standard library, in C, writes as RFC 8785 demands for the given one.
+
+    That is the value itself but for whole floats, which are written as integers (10.0 as 10). The tests hold the two
+    against each other.
+
+    Raises:
+        _Unusual: A number is very large, very small or none at all, a key's order by UTF-16 may be another than by
+            code point, or a key is no text.
     """
-    if isinstance(value, str):
-        return True  # a lone surrogate is refused when it is encoded, with a ValueError as well
+    if isinstance(value, str) or value is None or value is True or value is False:
+        return value  # a lone surrogate is refused when it is encoded, with a ValueError as well
     if isinstance(value, dict):
-        return all(isinstance(key, str) and key.isascii() and _is_plain(one) for key, one in value.items())
+        if not all(isinstance(key, str) and key.isascii() for key in value):
+            raise _Unusual
+        return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or value is True or value is False
+        return [_plain(one) for one in value]
+    if isinstance(value, int | float) and -_MOST <= value <= _MOST:
+        if value == int(value):
+            return int(value)
+        if abs(value) >= _LEAST:
+            return value
+    raise _Unusual
 
 
 def sha256(data: bytes) -> str:

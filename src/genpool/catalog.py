@@ -4,9 +4,13 @@ A cache of the files and never the truth: deleting it loses nothing, a damaged o
 be written (a read-only pool) it is made in memory. What was added, removed or renamed behind its back is noticed at
 every look, by the change time of each gens/<stage> directory. A snapshot is trusted only if that time is the same
 as then (compared by inequality) and was older than two seconds when the snapshot was taken, since the clock of a file
-system is coarse. Where it is not trusted, every generation's own directory is compared by its change time, with the
-same distrust, so one that was replaced under its name is noticed too. Incomplete and unreadable generations are
-looked at again every time. An edit inside a generation is noticed when it is read.
+system is coarse. Where it is not trusted, every generation's own directory is compared by its change time (with its
+modification time and inode), with the same distrust, so one that was replaced under its name is noticed too. Incomplete
+and unreadable generations are looked at again every time. An edit inside a generation is noticed when it is read.
+
+Records are read outside of any lock and written in batches, so nobody waits for a first look and an interrupted one is
+continued by the next. A batch is written only for directories that are still the ones that were read: what another
+process learned meanwhile is never overwritten by what was true before. That a folder was looked at is noted last.
 """
 
 from __future__ import annotations
@@ -15,66 +19,54 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from genpool.canonical import canonical_json, hashed
-from genpool.durable import lies_with_the_file, make_directory
-from genpool.errors import GenpoolError, InputError, StorageFailed
-from genpool.gen_ids import gen_id as right_id
-from genpool.present import Making, Present, choices_key
-from genpool.records import NO_REPLICATE
+from genpool.catalog_reader import StageReader, stamp_of
+from genpool.catalog_rows import Condition, StageWriter, prepare, transaction
+from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
+from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
+from genpool.durable import make_directory
+from genpool.errors import StorageFailed
+from genpool.present import Making, Present
+from genpool.records import NO_REPLICATE, Score
 from genpool.signatures import FILE_NAME, Signature
-from genpool.slots import Sibling, assign, read_slots, seconds_of
+from genpool.slots import Sibling, assign, read_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from genpool.catalog_rows import Row
     from genpool.directory_store import DirectoryStore
+    from genpool.finds import Found
     from genpool.layout import PoolLayout
-    from genpool.present import Family, Found
-    from genpool.records import Record
+    from genpool.present import Family
     from genpool.stages import Pipeline, Stage
 
-_VERSION: Final = 4
-_DISTRUST: Final = 2_000_000_000  # nanoseconds
 _BUSY_SECONDS: Final = 30.0
+_BATCH: Final = 10_000  # records read, then written in one transaction
+_CACHE_KIB: Final = 65_536
+_PROGRESS: Final = 1000  # records between two words about how far it is
 
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS stages (stage TEXT PRIMARY KEY, changed INTEGER NOT NULL, looked INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS makings (
-    id INTEGER PRIMARY KEY, origin TEXT, mode TEXT NOT NULL, template INTEGER, model INTEGER
-);
-CREATE UNIQUE INDEX IF NOT EXISTS makings_once
-    ON makings (ifnull(origin, ''), mode, ifnull(template, 0), ifnull(model, 0));
-CREATE TABLE IF NOT EXISTS gens (
-    stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
-    source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
-    making INTEGER, created REAL, inputs BLOB, below BLOB,
-    input_tokens INTEGER, output_tokens INTEGER, problem TEXT,
-    PRIMARY KEY (stage, gen_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
-CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR state > 0;
-"""
+_T = TypeVar("_T")
 
 
-class Condition(IntEnum):
-    """How a directory under gens/ is found."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the catalog holds of one directory under gens/: no file of it is opened to answer."""
 
-    WHOLE = 0
-    INCOMPLETE = 1
-    """Metadata or the parsed text is not there."""
-    UNUSABLE = 2
-    """Its record is damaged, or does not say which task it is."""
-
-
-def parent_bytes(parsed_digest: str) -> bytes:
-    """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
-    return f'{{"parent":"{parsed_digest}"}}'.encode()
+    stage: str
+    gen_id: str
+    condition: Condition
+    problem: str | None
+    """What is wrong with one that is unusable."""
+    signature: Signature | None
+    """Of a whole one; the replicate of a legacy generation is its slot."""
+    legacy: bool
+    """Whether its id is not that of its signature."""
+    origin: str | None
+    score: Score | None
 
 
 class Catalog:
@@ -99,6 +91,7 @@ class Catalog:
         self._store = store
         self._progress = progress or (lambda _done, _all: None)
         self._database: sqlite3.Connection | None = None
+        self._ahead: ShelvesAhead | None = None
         self.in_memory = False
         """Whether the index could not be kept on disk."""
 
@@ -106,6 +99,9 @@ class Catalog:
 
     def close(self) -> None:
         """Close the database."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -135,7 +131,7 @@ class Catalog:
         self.close()
         self._remove()
         for stage in self._pipeline:
-            self.present(stage)
+            self.token(stage)
 
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
@@ -153,20 +149,151 @@ class Catalog:
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            stamp = stamp_of(self._pipeline, self._store.salt)
-            with _transaction(database):
-                if database.execute("PRAGMA user_version").fetchone()[0] != stamp:
-                    for table in ("stages", "digests", "makings", "gens"):
-                        database.execute(f"DROP TABLE IF EXISTS {table}")
-                    database.execute(f"PRAGMA user_version = {stamp}")
-                for statement in _TABLES.split(";"):
-                    database.execute(statement)
+            database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            database.execute("PRAGMA wal_autocheckpoint = 10000")
+            prepare(database, self._pipeline, self._store.salt)
         except BaseException:
             database.close()
             raise
         return database
 
     # -- keeping up --------------------------------------------------------------------------------
+
+    def _asked(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Answer a question about a stage as it is now, whatever happens to the index."""
+        try:
+            return self._answer(stage, question)
+        except sqlite3.OperationalError:
+            self.close()  # locked for very long, or no space: memory will do
+            self._open_in_memory()
+        except sqlite3.DatabaseError:
+            self.close()  # damaged under our hands: once more, from the files
+            self._remove()
+        return self._answer(stage, question)
+
+    def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        database = self._open()
+        self._keep_up(database, stage)
+        return question(database)
+
+    def _keep_up(self, database: sqlite3.Connection, stage: Stage) -> None:
+        """Make the index of one stage agree with its folder.
+
+        Where nothing changed, that takes one stat call and no lock.
+        """
+        known = database.execute("SELECT changed, looked FROM stages WHERE stage = ?", (stage.name,)).fetchone()
+        if is_trusted(folder_changed(self._layout, stage), known):
+            self._look_again(database, stage)
+            return
+        with transaction(database):
+            changed, looked, unread = self._look(database, stage)
+            others = _commits_of_others(database)
+        if unread:
+            self._read(database, stage, unread, others)
+            with transaction(database):
+                writer = StageWriter(database, stage.name)
+                writer.looked(changed, looked)
+                writer.finish()
+
+    def _look(self, database: sqlite3.Connection, stage: Stage) -> tuple[int, int, list[str]]:
+        """Compare the index of a stage with its folder, and drop what is not there any more.
+
+        Returns:
+            When the folder had changed, when it was looked at, and the generations that are to be read.
+        """
+        changed = folder_changed(self._layout, stage)
+        looked = time.time_ns()
+        writer = StageWriter(database, stage.name)
+        gone: list[str] = []
+        if database.execute("SELECT 1 FROM gens WHERE stage = ? LIMIT 1", (stage.name,)).fetchone() is None:
+            unread = sorted(filter(FILE_NAME.fullmatch, self._store.listed(stage)))
+        else:
+            stamps = self._stamps(stage)
+            query = "SELECT gen_id, stamp, state FROM gens WHERE stage = ?"
+            for gen_id, stamp, state in database.execute(query, (stage.name,)):
+                if gen_id not in stamps:
+                    gone.append(gen_id)
+                elif stamps[gen_id] == stamp and state == Condition.WHOLE:
+                    del stamps[gen_id]
+            unread = sorted(stamps)
+        writer.remove(gone)
+        # until what is new has been read, the index is not that of the folder
+        writer.looked(NEVER if unread else changed, looked)
+        writer.finish()
+        return changed, looked, unread
+
+    def _stamps(self, stage: Stage) -> dict[str, int]:
+        """Return what is in a stage's folder, each with what marks its directory."""
+        folder = self._layout.stage(stage.name)
+        stamps: dict[str, int] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not FILE_NAME.fullmatch(entry.name):
+                        continue  # no generation can have such a name
+                    with suppress(FileNotFoundError):  # removed between listing and looking
+                        stamps[entry.name] = stamp_of(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
+        return stamps
+
+    def _look_again(self, database: sqlite3.Connection, stage: Stage) -> None:
+        """Look again at what was incomplete or unusable: it may have been mended in its place."""
+        query = "SELECT gen_id, state, problem FROM gens WHERE stage = ? AND state > 0"
+        odd = {row[0]: row[1:] for row in database.execute(query, (stage.name,))}
+        if not odd:
+            return
+        others = _commits_of_others(database)
+        reader = StageReader(stage, self._store)
+        rows = [reader.read(gen_id) for gen_id in sorted(odd)]
+        mended = [row.gen_id for row in rows if (row.state, row.problem) != odd[row.gen_id]]
+        self._read(database, stage, mended, others)
+
+    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: Sequence[str], others: int) -> None:
+        """Read the records of some generations into the index, batch by batch.
+
+        Args:
+            database: The index.
+            stage: The stage.
+            gen_ids: The generations.
+            others: What others had written when these were found (`_commits_of_others`).
+        """
+        reader = StageReader(stage, self._store)
+        for start in range(0, len(gen_ids), _BATCH):
+            rows = []
+            for at, gen_id in enumerate(gen_ids[start : start + _BATCH], start=start + 1):
+                rows.append(reader.read(gen_id))
+                if at % _PROGRESS == 0:
+                    self._progress(at, len(gen_ids))
+            with transaction(database):
+                writer = StageWriter(database, stage.name)
+                if _commits_of_others(database) != others:
+                    rows = _as_now(reader, rows)
+                # one that is gone changed its folder, which is looked at again
+                writer.put([row for row in rows if row.read is not None])
+                writer.finish()
+
+    # -- questions about a stage -------------------------------------------------------------------
+
+    def token(self, stage: Stage) -> StageToken:
+        """Return the change token of a stage: what says whether answers about it still hold.
+
+        Equal contents (`StageToken.same_content`) mean that the same generations are there, with the same records;
+        `change_tokens.still_holds` says without the index whether nothing changed since a token was given.
+
+        Raises:
+            StorageFailed: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._token(database, stage))
+
+    def _token(self, database: sqlite3.Connection, stage: Stage) -> StageToken:
+        query = "SELECT changed, looked, content FROM stages WHERE stage = ?"
+        changed, looked, content = database.execute(query, (stage.name,)).fetchone()
+        odd = "SELECT sum(state > 0), sum(legacy = 1) FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)"
+        unsettled, legacy = database.execute(odd, (stage.name,)).fetchone()
+        return StageToken(changed, looked, content, unsettled or 0, slots_digest(self._layout) if legacy else "")
 
     def present(self, stage: Stage) -> Present:
         """Return what a stage holds now.
@@ -176,24 +303,13 @@ class Catalog:
                 that is not its own (an I/O error, too many open files): nobody knows then which slots are filled.
             CorruptFile: legacy.csv is damaged.
         """
-        try:
-            return self._present(stage)
-        except sqlite3.OperationalError:
-            self.close()  # locked for very long, or no space: memory will do
-            self._open_in_memory()
-        except sqlite3.DatabaseError:
-            self.close()  # damaged under our hands: once more, from the files
-            self._remove()
-        return self._present(stage)
+        return self._asked(stage, lambda database: self._present(database, stage))
 
-    def _present(self, stage: Stage) -> Present:
-        database = self._open()
-        with _transaction(database):
-            self._refresh(database, stage)
-        rows = database.execute(
-            "SELECT gen_id, making, inputs, below FROM gens WHERE stage = ? AND state = 0", (stage.name,)
-        )
-        whole: dict[str, Found] = {row[0]: row for row in rows}
+    def _present(self, database: sqlite3.Connection, stage: Stage) -> Present:
+        return self._filled(database, stage, read_found(database, stage))
+
+    def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
+        """Return what a stage holds, given its whole generations."""
         makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
         odd = database.execute(
             "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
@@ -208,95 +324,29 @@ class Catalog:
             families=self._families(database, stage) if any(row[3] for row in odd) else {},
         )
 
-    def _refresh(self, database: sqlite3.Connection, stage: Stage) -> None:
-        """Make the index of one stage agree with its folder."""
-        folder = self._layout.stage(stage.name)
-        try:
-            changed = folder.stat().st_ctime_ns
-        except FileNotFoundError:
-            changed = 0
-        except OSError as error:
-            raise StorageFailed(f"cannot look at {folder}: {error.strerror}") from error
-        known = database.execute("SELECT changed, looked FROM stages WHERE stage = ?", (stage.name,)).fetchone()
-        trusted = is_trusted(changed, known)
-        looked = time.time_ns()
-        query = "SELECT gen_id, stamp FROM gens WHERE stage = ?"
-        again = [row[0] for row in database.execute(f"{query} AND state > 0", (stage.name,))]
-        if not trusted:
-            stamps = self._stamps(folder)
-            indexed = dict(database.execute(query, (stage.name,)))
-            gone = [(stage.name, gen_id) for gen_id in indexed.keys() - stamps.keys()]
-            database.executemany("DELETE FROM gens WHERE stage = ? AND gen_id = ?", gone)
-            others = [gen_id for gen_id, stamp in stamps.items() if indexed.get(gen_id) != stamp]
-            again = sorted({*others, *(gen_id for gen_id in again if gen_id in stamps)})
-            database.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?)", (stage.name, changed, looked))
-        self._read(database, stage, again)
+    def on_shelf(self, stage: Stage, least: int = LEAST) -> Present:
+        """Return what a stage holds now, as `present` does; where it is large, in columns that ids are looked up in.
 
-    @staticmethod
-    def _stamps(folder: Path) -> dict[str, int]:
-        """Return what is in a stage's folder, each with the change time of its directory."""
-        stamps: dict[str, int] = {}
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not FILE_NAME.fullmatch(entry.name):
-                        continue  # no generation can have such a name
-                    with suppress(FileNotFoundError):  # removed between listing and looking
-                        stamps[entry.name] = entry.stat(follow_symlinks=False).st_ctime_ns
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
-        return stamps
+        Args:
+            stage: The stage.
+            least: So many generations are large.
 
-    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: list[str]) -> None:
-        """Read the records of some generations into the index."""
-        for done, gen_id in enumerate(gen_ids):
-            self._insert(database, stage, gen_id)
-            if done % 1000 == 999:
-                self._progress(done + 1, len(gen_ids))
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._on_shelf(database, stage, least))
 
-    def _insert(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> None:
-        """Look at one generation anew."""
-        try:
-            stamp: int | None = os.lstat(self._layout.generation(stage.name, gen_id)).st_ctime_ns
-        except (OSError, InputError):
-            stamp = None  # gone in the meantime, or not a name that a generation can have
-        if stamp is not None and abs(time.time_ns() - stamp) <= _DISTRUST:
-            stamp = None  # it could be replaced within the same tick of a coarse clock
-        facts: dict[str, object] = {"stage": stage.name, "gen_id": gen_id, "stamp": stamp}
-        if self._store.incomplete(stage, [gen_id]):
-            _put(database, **facts, state=Condition.INCOMPLETE)
-            return
-        try:
-            record = self._store.record(stage, gen_id)
-        except GenpoolError as error:
-            if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
-                raise  # it says nothing about the generation: its slot must not go to another
-            _put(database, **facts, state=Condition.UNUSABLE, problem=error.message)
-            return
-        row = row_of(record, self._store.salt)
-        _put(database, **row, making=self._making(database, record), stamp=facts["stamp"])
+    def _on_shelf(self, database: sqlite3.Connection, stage: Stage, least: int) -> Present:
+        shelf = None
+        if self._ahead is not None and not self.in_memory:
+            content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
+            shelf = self._ahead.get(stage, content)
+        shelf = read_shelf(database, stage, least) if shelf is None else shelf
+        return self._present(database, stage) if shelf is None else self._filled(database, stage, shelf)
 
-    def _making(self, database: sqlite3.Connection, record: Record) -> int:
-        """Return the number of how a generation was made."""
-        template, model = (self._number(database, record.fingerprints.get(name)) for name in ("template", "model"))
-        made = (record.origin_cohort_id, record.mode, template, model)
-        query = "SELECT id FROM makings WHERE origin IS ? AND mode = ? AND template IS ? AND model IS ?"
-        row = database.execute(query, made).fetchone()
-        if row is not None:
-            return int(row[0])
-        insert = "INSERT INTO makings (origin, mode, template, model) VALUES (?, ?, ?, ?)"
-        return int(database.execute(insert, made).lastrowid or 0)
-
-    @staticmethod
-    def _number(database: sqlite3.Connection, digest: object) -> int | None:
-        """Return the short number of a digest."""
-        if not isinstance(digest, str):
-            return None
-        database.execute("INSERT OR IGNORE INTO digests (digest) VALUES (?)", (digest,))
-        number: int = database.execute("SELECT id FROM digests WHERE digest = ?", (digest,)).fetchone()[0]
-        return number
+    def read_ahead(self) -> None:
+        """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
+        self._ahead = ShelvesAhead(self._store, self._pipeline, self._pipeline)
 
     def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
         """Return slot to id for every family that has a legacy generation."""
@@ -312,35 +362,33 @@ class Catalog:
         recorded = read_slots(self._layout).get(stage.name, {})
         return {family: assign(members, recorded) for family, members in siblings.items()}
 
-    # -- questions ---------------------------------------------------------------------------------
-
-    def digest(self, number: int | None) -> str | None:
-        """Return the digest behind a short number of a `Found`."""
-        if number is None:
-            return None
-        row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
-        return None if row is None else str(row[0])
-
     def usage(self, stage: Stage) -> dict[str, list[tuple[int, int]]]:
         """Return what the calls of a stage took: choices to tokens in and out of each, the newest thousand."""
-        self.present(stage)
         query = (
             "SELECT choices, input_tokens, output_tokens FROM gens WHERE stage = ? AND state = 0 "
             "AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL ORDER BY created DESC LIMIT 1000"
         )
         found: dict[str, list[tuple[int, int]]] = {}
-        for choices, tokens_in, tokens_out in self._open().execute(query, (stage.name,)):
+        rows = self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+        for choices, tokens_in, tokens_out in rows:
             found.setdefault(choices, []).append((tokens_in, tokens_out))
         return found
 
-    def signature(self, stage: Stage, gen_id: str) -> Signature | None:
-        """Return the signature of a whole generation, or None where the stage has none of that id."""
-        present = self.present(stage)
-        if gen_id not in present.whole:
+    def digest(self, number: int | None) -> str | None:
+        """Return the digest behind a short number of a `Making`."""
+        if number is None:
             return None
-        query = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND gen_id = ?"
-        row = self._open().execute(query, (stage.name, gen_id)).fetchone()
-        return None if row is None else self._signature(stage, row, self._slots(present))
+        row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def inputs(self, stage: Stage, gen_id: str) -> tuple[str, str]:
+        """Return the digest of a whole generation's inputs, and that of the inputs of what is made from its text.
+
+        Empty where the record does not say; the index is taken as it was at the last look.
+        """
+        query = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?"
+        row = self._open().execute(query, (stage.name, gen_id)).fetchone() or (None, None)
+        return (row[0] or b"").hex(), (row[1] or b"").hex()
 
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
         """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
@@ -354,87 +402,98 @@ class Catalog:
         return {gen_id: slot for family in present.families.values() for slot, gen_id in family.items()}
 
     @staticmethod
-    def _signature(stage: Stage, row: tuple[str, str, str, int | None], slots: Mapping[str, int]) -> Signature:
+    def _signature(stage: Stage, row: Sequence[str], slots: Mapping[str, int]) -> Signature:
         gen_id, source, choices, replicate = row
-        return Signature(stage, (source, *json.loads(choices), slots.get(gen_id, replicate or NO_REPLICATE)))
+        return Signature(stage, (source, *json.loads(choices), slots.get(gen_id, int(replicate or NO_REPLICATE))))
+
+    # -- questions about one generation: no stage is loaded ----------------------------------------
+
+    def entry(self, stage: Stage, gen_id: str) -> Entry | None:
+        """Return what the index holds of one directory; None where the stage has none of that name.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._entry(database, stage, gen_id))
+
+    def _entry(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> Entry | None:
+        query = (
+            "SELECT g.state, g.problem, g.source, g.choices, g.replicate, g.legacy, m.origin, g.score, g.least, g.most "
+            "FROM gens g LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.gen_id = ?"
+        )
+        row = database.execute(query, (stage.name, gen_id)).fetchone()
+        if row is None:
+            return None
+        state, problem, source, choices, replicate, legacy, origin, score, least, most = row
+        signature = None
+        if state == Condition.WHOLE:
+            slots = {one: slot for slot, one in self._family(database, stage, source, choices).items()}
+            signature = self._signature(stage, (gen_id, source, choices, replicate), slots)
+        scored = None if score is None else Score(score, least, most)
+        return Entry(stage.name, gen_id, Condition(state), problem, signature, bool(legacy), origin, scored)
+
+    def _family(self, database: sqlite3.Connection, stage: Stage, source: str, choices: str) -> dict[int, str]:
+        """Return slot to id for one family; nothing where it has no legacy generation."""
+        rows = database.execute(
+            "SELECT gen_id, replicate, legacy, created FROM gens "
+            "WHERE stage = ? AND source = ? AND choices = ? AND state = 0",
+            (stage.name, source, choices),
+        ).fetchall()
+        if not any(row[2] for row in rows):
+            return {}
+        recorded = read_slots(self._layout).get(stage.name, {})
+        siblings = [Sibling(one, replicate, bool(legacy), created) for one, replicate, legacy, created in rows]
+        return assign(siblings, recorded)
+
+    def signature(self, stage: Stage, gen_id: str) -> Signature | None:
+        """Return the signature of a whole generation, or None where the stage has none of that id."""
+        entry = self.entry(stage, gen_id)
+        return None if entry is None else entry.signature
+
+    def beginning_with(self, stage: Stage, beginning: str, limit: int) -> list[str]:
+        """Return the ids of directories of a stage that begin so, sorted, at most so many.
+
+        Args:
+            stage: The stage.
+            beginning: A part of an id from its start; empty for any.
+            limit: The greatest number of ids that is wanted.
+        """
+        query = "SELECT gen_id FROM gens WHERE stage = ? AND gen_id >= ? AND gen_id < ? ORDER BY gen_id LIMIT ?"
+        bounds = (stage.name, beginning, f"{beginning}\x7f", limit)  # ids are ASCII below that
+        return [row[0] for row in self._asked(stage, lambda database: database.execute(query, bounds).fetchall())]
 
     def children(self, stage: Stage, gen_id: str) -> list[str]:
         """Return the whole generations of a stage that start from a generation, sorted."""
-        self.present(stage)
         query = "SELECT gen_id FROM gens WHERE stage = ? AND source = ? AND state = 0 ORDER BY gen_id"
-        return [row[0] for row in self._open().execute(query, (stage.name, gen_id))]
+        of = (stage.name, gen_id)
+        return [row[0] for row in self._asked(stage, lambda database: database.execute(query, of).fetchall())]
+
+    # -- columns: all of a stage, without an object a generation -----------------------------------
+
+    def scores(self, stage: Stage) -> dict[str, tuple[float, float, float]]:
+        """Return score, least and most of the scale of every whole generation that has one, by id."""
+        query = "SELECT gen_id, score, least, most FROM gens WHERE stage = ? AND state = 0 AND score IS NOT NULL"
+        rows = self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+        return {row[0]: row[1:] for row in rows}
+
+    def whole(self, stage: Stage) -> Iterator[tuple[str, str, str, int | None, str | None]]:
+        """Yield id, source, choices, replicate and origin of every whole generation, by id.
+
+        Choices are the axis values as canonical JSON (`present.choices_key`), the replicate is that of the record; the
+        slots of legacy generations are in `present(stage).families`.
+        """
+        query = (
+            "SELECT g.gen_id, g.source, g.choices, g.replicate, m.origin FROM gens g "
+            "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
+        )
+        yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
 
 
-def stamp_of(pipeline: Pipeline, salt: str) -> int:
-    """Return what an index depends on besides the files: its own version, the pipeline, the salt."""
-    from zlib import crc32
-
-    stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in pipeline]
-    return crc32(canonical_json([_VERSION, stages, salt])) >> 1
+def _commits_of_others(database: sqlite3.Connection) -> int:
+    """Return a number that is another one after any other connection wrote to the index."""
+    return int(database.execute("PRAGMA data_version").fetchone()[0])
 
 
-def row_of(record: Record, salt: str) -> dict[str, object]:
-    """Return what the index holds of a record, but for how it was made (`making`)."""
-    stage, values = record.stage, record.signature.values
-    replicate = record.signature.replicate
-    legacy = record.is_legacy and (replicate == NO_REPLICATE or right_id(record.signature, salt) != record.gen_id)
-    usage = (record.call or {}).get("usage")
-    tokens = usage if isinstance(usage, dict) else {}
-    parsed = _bytes_of(record.fingerprints.get("parsed"))
-    return {
-        **{name: tokens.get(name) for name in ("input_tokens", "output_tokens") if _is_count(tokens.get(name))},
-        "stage": stage.name,
-        "gen_id": record.gen_id,
-        "state": Condition.WHOLE,
-        "source": record.signature.source,
-        "choices": choices_key(values[1:-1]),
-        "replicate": replicate or None,
-        "legacy": int(legacy),
-        "created": seconds_of(record.created_at),
-        "inputs": _bytes_of(record.fingerprints.get("inputs")),
-        "below": None if parsed is None else hashed(parent_bytes(parsed.hex())),
-    }
-
-
-def is_trusted(changed: int, snapshot: tuple[int, int] | None) -> bool:
-    """Return whether what was noted of a stage's folder holds: nothing was added, removed or renamed since.
-
-    Args:
-        changed: The folder's change time now, in nanoseconds.
-        snapshot: Its change time then, and when it was looked at; None where it never was.
-    """
-    return snapshot is not None and snapshot[0] == changed and snapshot[1] - changed > _DISTRUST
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _bytes_of(digest: object) -> bytes | None:
-    try:
-        return bytes.fromhex(digest) if isinstance(digest, str) else None
-    except ValueError:
-        return None
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:  # some failures have rolled back already
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-_COLUMNS: Final = (
-    "stage gen_id stamp state source choices replicate legacy "
-    "making created inputs below input_tokens output_tokens problem".split()
-)
-_PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-
-
-def _put(database: sqlite3.Connection, **row: object) -> None:
-    database.execute(_PUT, [row.get(name, 0 if name == "legacy" else None) for name in _COLUMNS])
+def _as_now(reader: StageReader, rows: Iterable[Row]) -> list[Row]:
+    """Return rows of directories as they are now: what changed since it was read is read again."""
+    return [row if reader.stamp(row.gen_id) == row.read else reader.read(row.gen_id) for row in rows]

@@ -91,7 +91,9 @@ class ModelEntry:
     @property
     def way(self) -> str:
         """How the client takes a constraint on the answer: `grammar`, `json_schema` or `none`."""
-        return "grammar" if self.client == "embedded" else self.constrain
+        if self.client == "embedded" and self.constrain != "none":
+            return "grammar"
+        return self.constrain
 
     @property
     def max_tokens(self) -> int | None:
@@ -109,8 +111,6 @@ class PoolConfig:
     salt: str = ""
     budget: float | None = None
     """The most that the pool may spend, in the prices' currency."""
-    notes: tuple[str, ...] = ()
-    """What pool.yaml asks for that this version does not do."""
 
 
 def find_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -153,7 +153,6 @@ def read_config(layout: PoolLayout) -> PoolConfig:
             models=_models(tree, problems),
             salt=_identity(tree, problems),
             budget=_budget(tree, problems),
-            notes=_not_enforced(tree),
         )
     problems.raise_if_any(InvalidConfig, "pool.yaml is not usable")
     assert config is not None
@@ -202,11 +201,6 @@ def _budget(tree: Table, problems: Problems) -> float | None:
         return None
     problems.known_keys(table, ("pool",), "budget")
     return problems.number(table, "pool", "budget")
-
-
-def _not_enforced(tree: Table) -> tuple[str, ...]:
-    """Say which limits are written down and not kept by this version: nobody should rely on them."""
-    return ("pool.yaml: `budget` is not enforced yet",) if "budget" in tree.entries else ()
 
 
 # --- the pipeline ---------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ import os
 import re
 import secrets
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool import locks
@@ -26,15 +29,15 @@ from genpool.durable import (
     refuse_link,
     remove_folder,
     rename_without_replacing,
-    set_aside,
     storage_errors,
     write_directory,
     write_file,
 )
 from genpool.errors import CorruptGeneration, GenpoolError, NotFound, PoolBusy, StorageFailed, StorageFull
-from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout
+from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout, check_name
 from genpool.mounts import keeps_flushes_to_itself
 from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
+from genpool.reserve import Reserve
 from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output, same_purchase
 
 if TYPE_CHECKING:
@@ -46,12 +49,19 @@ if TYPE_CHECKING:
 _TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_RESERVE: Final = "reserve"
-_RESERVE_EACH: Final = 64 * 1024  # bytes: five small files in blocks of 4 KiB, and a long text
-
-_INODES_EACH: Final = 6  # a directory and its files, and a folder that may be new
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class MovedIn:
+    """A generation that was moved into its place."""
+
+    record: Record
+    inode: int
+    """Of its directory."""
+    filled: int
+    """When its directory was filled in staging, in nanoseconds: its modification time, which a move leaves alone."""
 
 
 class DirectoryStore:
@@ -66,10 +76,18 @@ class DirectoryStore:
         self.layout = layout
         self.salt = salt
         self._staging: Path | None = None
+        self._reserve: Reserve | None = None
         self._sources_kept: set[str] = set()
         self._folders: set[Path] = set()
         self._flushes_at_once = False
+        self._staged = count(1)
+        # a path is put together for every task: as a text, a tenth of the time
+        self._stage_folder = cache(lambda stage: os.fspath(layout.stage(stage)))
+        self._attempts_folder = cache(lambda stage: os.fspath(layout.all_attempts / check_name(stage, "stage")))
         self.low_on_space = False
+        self.told: Callable[[Sequence[MovedIn]], None] | None = None
+        """Told of generations that are in their place to stay, their entries flushed; it raises nothing."""
+        self._moved_in: list[MovedIn] = []
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -81,7 +99,7 @@ class DirectoryStore:
         """See `GenerationStore.attempted`."""
         return self._names(self.layout.all_attempts / stage.name)
 
-    def _names(self, folder: Path) -> frozenset[str]:
+    def _names(self, folder: str | Path) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not Path objects: a third of the time
         except FileNotFoundError:
@@ -91,7 +109,7 @@ class DirectoryStore:
 
     def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
         """See `GenerationStore.incomplete`. Complete is: metadata and the parsed text are there."""
-        folder = os.fspath(self.layout.stage(stage.name))
+        folder = self._stage_folder(stage.name)
         with storage_errors("cannot look at a generation"):
             return frozenset(
                 gen_id
@@ -144,12 +162,13 @@ class DirectoryStore:
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
         """See `GenerationStore.attempts`. A directory without a readable reason is `incomplete`."""
+        numbers = self._numbers(f"{self._attempts_folder(stage.name)}/{check_name(gen_id, 'gen id')}")
+        if not numbers:
+            return ()
         folder = self.layout.attempts(stage.name, gen_id)
-        return tuple(
-            Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(self._numbers(folder))
-        )
+        return tuple(Attempt(number, self._reason(folder / str(number)), gen_id) for number in sorted(numbers))
 
-    def _numbers(self, folder: Path) -> list[int]:
+    def _numbers(self, folder: str | Path) -> list[int]:
         return [int(name) for name in self._names(folder) if name.isascii() and name.isdigit()]
 
     def _reason(self, folder: Path) -> Reason:
@@ -214,11 +233,11 @@ class DirectoryStore:
                         own.mkdir()
                         stack.enter_context(locks.held(own / "lock"))
                 with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
-                    _set_aside(own / _RESERVE, in_flight)
+                    self._reserve = Reserve(own / "reserve", in_flight)
                 self._staging = own
                 yield
         finally:
-            self._staging = None
+            self._staging = self._reserve = None
             remove_folder(own)
 
     def _when_full(self, write: Callable[[], _T]) -> _T:
@@ -227,8 +246,8 @@ class DirectoryStore:
             return write()
         except StorageFull:
             self.low_on_space = True
-            if self._staging is not None:
-                remove_folder(self._staging / _RESERVE)
+            if self._reserve is not None:
+                self._reserve.give_up()
             return write()
 
     def _remove_stale(self) -> None:
@@ -259,6 +278,16 @@ class DirectoryStore:
         Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
         written anew, by itself, every file flushed.
         """
+        if self._reserve is not None:
+            with suppress(OSError):  # what is being kept comes first, and finds out by itself that nothing is left
+                self._reserve.look()
+        self._moved_in.clear()
+        kept = self._kept(outputs)
+        if self.told is not None and self._moved_in:
+            self.told(tuple(self._moved_in))
+        return kept
+
+    def _kept(self, outputs: Sequence[Output]) -> list[Attempt | GenpoolError | None]:
         staged = self._staged_together(outputs) if self._flushes_at_once else None
         if staged is None:
             return [self._keep_alone(output) for output in outputs]
@@ -268,6 +297,7 @@ class DirectoryStore:
             with storage_errors("cannot flush what was kept"), flushing_directories(places):
                 return kept
         except StorageFailed as error:  # visible, but nobody knows whether they would survive a power cut
+            self._moved_in.clear()
             return [error for _ in outputs]
 
     def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
@@ -316,12 +346,15 @@ class DirectoryStore:
 
     def _published(self, output: Output, staged: Path, places: set[Path]) -> Attempt | GenpoolError | None:
         """Publish what was staged; where that fails, nothing was moved: it is kept anew, by itself."""
+        own: set[Path] = set()
         try:
             with storage_errors(f"cannot keep {output.generation.gen_id}"):
-                return self._publish(output, staged, places)
-        except GenpoolError:
+                kept = self._publish(output, staged, own)
+        except GenpoolError:  # its places may be what fails, and would fail the others' flush
             remove_folder(staged)
             return self._keep_alone(output)
+        places.update(own)
+        return kept
 
     def _keep_alone(self, output: Output) -> Attempt | GenpoolError | None:
         """Keep one output, every file flushed by itself; where the disk is full, in the space set aside."""
@@ -334,10 +367,20 @@ class DirectoryStore:
         places: set[Path] = set()
         for data in self._new_sources([output]).values():
             self.put_source(data)
-        with storage_errors(f"cannot keep {output.generation.gen_id}"):
+        with storage_errors(f"cannot keep {output.generation.gen_id}"), self._forgetting_what_fails():
             staged = self._stage(output, flush=True)
             with flushing_directories(places):
                 return self._publish(output, staged, places)
+
+    @contextmanager
+    def _forgetting_what_fails(self) -> Iterator[None]:
+        """Let nobody be told of what was moved in and could not be flushed: a power cut may take it away again."""
+        before = len(self._moved_in)
+        try:
+            yield
+        except BaseException:
+            del self._moved_in[before:]
+            raise
 
     def _publish(self, output: Output, staged: Path, places: set[Path]) -> Attempt | None:
         """Move a staged output to where it belongs; the folders whose entries are to be flushed are added to places."""
@@ -353,21 +396,27 @@ class DirectoryStore:
         """Move a staged generation to its place; return False, and let go of it, where the place is taken."""
         target = self.layout.generation(record.stage.name, record.gen_id)
         self._make_folder(target.parent)
+        filled = staged.lstat()
         while not moved(staged, target):
             if not self.incomplete(record.stage, [record.gen_id]):
                 remove_folder(staged)
                 return False
             self._clear_place(record)
         places.add(target.parent)
+        self._moved_in.append(MovedIn(record, filled.st_ino, filled.st_mtime_ns))
         return True
 
     def promote(self, generation: Generation) -> bool:
         """See `GenerationStore.promote`."""
-        return self._when_full(lambda: self._promoted(generation))
+        self._moved_in.clear()
+        promoted = self._when_full(lambda: self._promoted(generation))
+        if self.told is not None and self._moved_in:
+            self.told(tuple(self._moved_in))
+        return promoted
 
     def _promoted(self, generation: Generation) -> bool:
         places: set[Path] = set()
-        with storage_errors(f"cannot keep generation {generation.gen_id}"):
+        with storage_errors(f"cannot keep generation {generation.gen_id}"), self._forgetting_what_fails():
             staged = self._stage(Output(generation), flush=True)
             with flushing_directories(places):
                 return self._move_in(generation.record, staged, places)
@@ -381,7 +430,7 @@ class DirectoryStore:
         self.text(made, "prompt"), self.text(made, "raw")
         folder = self.layout.attempts(record.stage.name, record.gen_id) / str(number)
         with storage_errors(f"cannot take away attempt {number} at {record.gen_id}"):
-            gone = self._own_staging / secrets.token_hex(8)
+            gone = self._new_place()
             rename_without_replacing(folder, gone)
             flush_directory(folder.parent)
             remove_folder(gone)
@@ -427,10 +476,14 @@ class DirectoryStore:
             raise RuntimeError("writing to a store needs its session()")
         return self._staging
 
+    def _new_place(self) -> Path:
+        """Return a path in staging that nothing has; the folder is this session's alone."""
+        return self._own_staging / str(next(self._staged))
+
     def _stage(self, output: Output, *, flush: bool) -> Path:
         """Write an output's files to a new folder in staging."""
         record, reason = output.generation.record, output.reason
-        staged = self._own_staging / secrets.token_hex(8)
+        staged = self._new_place()
         files = {_TEXT_FILES[name]: text.encode() for name, text in output.generation.texts.items()}
         metadata = record.encode() if reason is None else record.encode_attempt(reason)
         try:
@@ -449,11 +502,3 @@ class DirectoryStore:
                 add_file(self.layout.sources / digest, data)
             self._sources_kept.add(digest)
         return digest
-
-
-def _set_aside(folder: Path, in_flight: int) -> None:
-    """Take up blocks and inodes for the generations that may be on their way."""
-    folder.mkdir()
-    set_aside(folder / "blocks", _RESERVE_EACH * in_flight)
-    for number in range(_INODES_EACH * in_flight):
-        (folder / str(number)).touch()

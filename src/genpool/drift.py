@@ -11,12 +11,14 @@ import csv
 import difflib
 import io
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from genpool.canonical import Json, canonical_json, hashed, sha256
 from genpool.config import model_source
 from genpool.durable import append_lines, reading, storage_errors
 from genpool.errors import CorruptFile, NotFound
+from genpool.finds import NOT_FOUND, short
 from genpool.ledger import utc_now
 from genpool.llm.client import parameters_sent
 from genpool.locks import file_lock
@@ -28,6 +30,7 @@ from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from genpool.catalog import Catalog
     from genpool.combos import Combo
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
@@ -74,7 +77,7 @@ def find_drift(
     plan: Plan,
     config: PoolConfig,
     inputs: Inputs,
-    digest: Callable[[int | None], str | None],
+    catalog: Catalog,
     accepted: frozenset[tuple[str, ...]],
 ) -> list[Drift]:
     """Return what drifted under the reused generations of a plan, without what was accepted.
@@ -83,7 +86,7 @@ def find_drift(
         plan: The plan.
         config: The pool's models.
         inputs: What names stand for now.
-        digest: The catalog's short number of a digest to the digest.
+        catalog: Has the whole digests.
         accepted: Pairs that a person accepted (`read_accepted`).
     """
     groups: dict[tuple[str, ...], Drift] = {}
@@ -93,7 +96,7 @@ def find_drift(
     for stage in plan.stages:
         if stage.stage.name == plan.roots:
             continue  # they were chosen as they are, not by what names stand for
-        meanings = _Meanings(plan, stage, config, inputs, digest)
+        meanings = _Meanings(plan, stage, config, inputs, catalog)
         for gen_id, key in meanings.drifted(models[stage.stage.name]):
             if key not in accepted:
                 groups.setdefault(key, Drift(*key)).gen_ids.append(gen_id)
@@ -127,13 +130,14 @@ class _Meanings:
         stage: StagePlan,
         config: PoolConfig,
         inputs: Inputs,
-        digest: Callable[[int | None], str | None],
+        catalog: Catalog,
     ) -> None:
         self._plan = plan
         self._stage = stage
         self._config = config
         self._inputs = inputs
-        self._digest = digest
+        self._catalog = catalog
+        self._digest = lru_cache(catalog.digest)
         self._combos = {combo.combo_id: combo for combo in plan.combos}
 
     def drifted(self, models: Sequence[str]) -> Iterator[tuple[str, _Difference]]:
@@ -143,21 +147,25 @@ class _Meanings:
             models: The model that each task runs on.
         """
         stage = self._stage
-        known: dict[tuple[int, str, int], list[_Difference]] = {}
-        now = self._sources()
-        for found, variant, at, model in zip(stage.found, stage.variants, stage.sources, models, strict=True):
-            if found is None:
-                continue
-            gen_id, making, inputs, _ = found
-            how = (variant, model, making)
-            differ = known.get(how)
-            if differ is None:
-                differ = known[how] = self._differences(variant, model, stage.makings[making])
-            for key in differ:
+        columns = (stage.variants, models, stage.finds.makings)  # what is the same for all of these is compared once
+        differ: dict[tuple[int, str, int], list[_Difference]] = {}
+        for variant, model, making in set(zip(*columns, strict=True)):
+            if making != NOT_FOUND and (differences := self._differences(variant, model, stage.makings[making])):
+                differ[variant, model, making] = differences
+        otherwise = [at for at, how in enumerate(zip(*columns, strict=True)) if how in differ] if differ else []
+        estranged = set(self._estranged())
+        for at in sorted(estranged.union(otherwise)):
+            gen_id = stage.gen_ids[at]
+            for key in differ.get((stage.variants[at], models[at], stage.finds.makings[at]), ()):
                 yield gen_id, key
-            source = now[at]
-            if inputs != source and inputs is not None and source is not None:
-                yield gen_id, (*self._source(at), inputs.hex(), source.hex())
+            if at in estranged:
+                yield gen_id, self._source_difference(at)
+
+    def _estranged(self) -> list[int]:
+        """Return the generations whose source is not what they were made from, as far as both are known."""
+        now, finds = self._sources(), self._stage.finds
+        columns = zip(finds.inputs, self._stage.sources, strict=True)
+        return [at for at, (then, source) in enumerate(columns) if then != now[source] and then and now[source]]
 
     def _differences(self, variant: int, model: str, made: Making) -> list[_Difference]:
         """Return in what template and model of some generations differ from what their names stand for now."""
@@ -175,20 +183,27 @@ class _Meanings:
                 differ.append((MODEL, model, then, now))
         return differ
 
-    def _sources(self) -> list[bytes | None]:
-        """Return the fingerprint of each source that the tasks start from; None where it is not there to compare."""
+    def _sources(self) -> Sequence[int]:
+        """Return a number (`short`) for the fingerprint of each source that the tasks start from; 0 if not known."""
         parent = self._stage.stage.parent
         if parent is not None:
-            return [None if found is None else found[3] for found in self._plan.stage(parent).found]
-        compared = {at for at, found in zip(self._stage.sources, self._stage.found, strict=True) if found is not None}
-        return [
-            hashed(combo_bytes(self._inputs, self._combos[combo_id])) if at in compared else None
-            for at, combo_id in enumerate(self._stage.source_ids)
-        ]
+            return self._plan.stage(parent).finds.below
+        columns = zip(self._stage.sources, self._stage.finds.makings, strict=True)
+        compared = {source for source, making in columns if making != NOT_FOUND}
+        return [short(self._combo(at)) if at in compared else 0 for at in range(len(self._stage.source_ids))]
 
-    def _source(self, at: int) -> tuple[str, str]:
-        """Return kind and name of a source."""
-        return COMBO if self._stage.stage.parent is None else PARENT, self._stage.source_ids[at]
+    def _combo(self, at: int) -> bytes:
+        return hashed(combo_bytes(self._inputs, self._combos[self._stage.source_ids[at]]))
+
+    def _source_difference(self, at: int) -> _Difference:
+        """Return kind and name of the source of a task, with its fingerprint then and now."""
+        stage, source = self._stage.stage, self._stage.sources[at]
+        name = self._stage.source_ids[source]
+        then, _ = self._catalog.inputs(stage, self._stage.gen_ids[at])
+        if stage.parent is None:
+            return COMBO, name, then, self._combo(source).hex()
+        _, now = self._catalog.inputs(self._plan.stage(stage.parent).stage, name)
+        return PARENT, name, then, now
 
 
 # --- what a person accepted -----------------------------------------------------------------------

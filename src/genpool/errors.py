@@ -209,6 +209,25 @@ class StorageFull(StorageFailed):
     kind = "storage-full"
 
 
+# --- what was allowed is used up ------------------------------------------------------------------
+
+
+class BudgetReached(GenpoolError):
+    """The next call could cost more than is left of the pool's budget.
+
+    Args:
+        message: What was spent, and what the limit is.
+        pending: Whether calls of this run are in flight, which may cost less than was set against them.
+        hint: What to do next.
+    """
+
+    kind = "budget-reached"
+
+    def __init__(self, message: str, *, pending: bool, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.pending = pending
+
+
 # --- a model did not answer -----------------------------------------------------------------------
 
 

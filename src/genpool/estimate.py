@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import GenpoolError, InvalidTemplate
+from genpool.finds import NOT_FOUND
 from genpool.present import choices_key
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_COPY
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from genpool.config import ModelEntry, PoolConfig
     from genpool.inputs import Inputs
     from genpool.planner import Plan, StagePlan
+    from genpool.prompts import Template
     from genpool.signatures import FieldValue, Signature
     from genpool.stages import Stage
     from genpool.store import GenerationStore
@@ -86,6 +88,8 @@ class Estimate:
     """In the prices' currency; None where no model that is called has a price."""
     unpriced: tuple[str, ...] = ()
     """Models that are called and have no price."""
+    unlimited: tuple[str, ...] = ()
+    """Models that are called, have a price, and no limit of tokens: nobody can say what a call costs at the most."""
     without_history: int = 0
     """Calls for which the pool has no history, so that limits were used."""
 
@@ -98,6 +102,7 @@ class Estimate:
             "output_tokens": self.output_tokens.as_json(),
             "cost": self.cost.as_json() if self.cost else None,
             "models_without_a_price": list(self.unpriced),
+            "models_without_a_limit": list(self.unlimited),
             "calls_without_history": self.without_history,
         }
 
@@ -122,7 +127,7 @@ def estimate(
             for index in to_make
             if not stage.copies(index)
         )
-        kept = [gen_id for gen_id, found in zip(stage.gen_ids, stage.found, strict=True) if found is not None]
+        kept = [one for one, making in zip(stage.gen_ids, stage.finds.makings, strict=True) if making != NOT_FOUND]
         return _Share(stage.stage, groups, len(to_make) - groups.total(), kept)
 
     return _estimated([share(stage) for stage in plan.stages], config, inputs, history, lengths)
@@ -227,6 +232,8 @@ def _estimated(
         for (levels, model), count in share.groups.items():
             one = _one(share.stage, levels, config.models.get(model), inputs, known, above)
             total = _with(total, one, model, count, config)
+            if _is_unlimited(share.stage, levels, config.models.get(model), inputs):
+                total = replace(total, unlimited=tuple(sorted({*total.unlimited, model})))
             kinds.append((one[1], count))
         texts[share.stage.name] = _mixed(kinds)
     return total
@@ -261,9 +268,8 @@ def _one(
     usages = known.get(choices_key(levels)) or [usage for several in known.values() for usage in several]
     if usages:
         return _spread([usage[0] for usage in usages]), _spread([usage[1] for usage in usages]), True
-    name = dict(zip(stage.axes, levels, strict=True)).get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)
     try:
-        template = inputs.template(stage.name, str(name))
+        template = _template(stage, levels, inputs)
     except InvalidTemplate:  # nothing is known but how much the model may write
         prompt, limit = 0.0, (entry.max_tokens if entry else None) or 0
     else:
@@ -272,6 +278,20 @@ def _one(
     out = Range(0.0, limit * _USUAL_SHARE, float(limit))
     above = out if above is None else above  # what a root is rendered from is not known: a text of that length
     return Range(prompt + above.low, prompt + above.expected, prompt + above.high), out, False
+
+
+def _template(stage: Stage, levels: Sequence[FieldValue], inputs: Inputs) -> Template:
+    name = dict(zip(stage.axes, levels, strict=True)).get(TEMPLATE_FIELD, DEFAULT_TEMPLATE)
+    return inputs.template(stage.name, str(name))
+
+
+def _is_unlimited(stage: Stage, levels: Sequence[FieldValue], entry: ModelEntry | None, inputs: Inputs) -> bool:
+    """Return whether calls cost something, and nothing says how many tokens an answer may have."""
+    if entry is None or entry.price is None or {"max_tokens", "max_completion_tokens"}.intersection(entry.sampling):
+        return False
+    with suppress(InvalidTemplate):
+        return _template(stage, levels, inputs).max_tokens is None
+    return True
 
 
 def _spread(values: Sequence[int]) -> Range:
@@ -295,7 +315,8 @@ def _with(total: Estimate, one: tuple[Range, Range, bool], model: str, count: in
         )
         cost = (cost or Range()) + each.times(count)
     unpriced = {*total.unpriced, *(() if entry is not None and entry.price is not None else (model,))}
-    return Estimate(
+    return replace(
+        total,
         calls=total.calls + count,
         most_calls=total.most_calls + count * (entry.attempts if entry else 1),
         input_tokens=total.input_tokens + tokens_in.times(count),

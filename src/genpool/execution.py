@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from genpool.budget import Budget
 from genpool.calls import Caller, Stop
 from genpool.claims import Claims
 from genpool.errors import StorageFailed
 from genpool.ledger import Ledger
-from genpool.runner import Runner, RunReport, Watcher, new_report, note_attempt, note_call
+from genpool.runner import Runner, RunReport, Watcher, new_report, note_attempt, note_call, on_their_way
 from genpool.writer import Books, TaskWriter
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ async def execute(
         options: How the run is to go.
 
     Raises:
+        CorruptFile: The pool has a budget, and a ledger cannot be read.
         StorageFailed: The pool cannot be written, or the process may not open as many files as the run needs.
     """
     report = new_report(_new_run_id(), plan)
     if not plan.to_make:
         return report
     concurrency = {name: entry.concurrency for name, entry in config.models.items()}
-    in_flight = min(sum(concurrency.values()), plan.to_make)
+    in_flight = min(sum(on_their_way(calls) for calls in concurrency.values()), plan.to_make)
     _allow_files(in_flight * _FILES_EACH + _FILES_BESIDE)
     stop = Stop()
     with store.session(in_flight):
@@ -89,7 +91,11 @@ async def _open_writer(
     def called() -> None:
         report.calls += 1
 
-    ledger = Ledger(store.layout.ledger, report.run_id, plan.cohort_id)
+    budget = None
+    if config.budget is not None:
+        priced = [name for name, entry in config.models.items() if entry.price is not None]
+        budget = Budget(store.layout, config.budget, report.run_id, priced)
+    ledger = Ledger(store.layout.ledger, report.run_id, plan.cohort_id, budget)
     clients = Clients(config.models, store.layout.root, options.models)
     books = Books(
         answered=lambda *usage: note_call(report, *usage), attempted=lambda reason: note_attempt(report, reason)
@@ -114,6 +120,13 @@ async def _open_writer(
             await clients.aclose()
         finally:
             await ledger.close()
+            if budget is not None:
+                budget.close()
+            if ledger.failed and report.stopped_by is None:  # the last settlements: nothing was made after them
+                report.stopped_by = StorageFailed(
+                    "the disk is full or refused a write: the ledger does not say what became of the last calls",
+                    hint="free some space; what was bought is kept, and `genpool audit spend` finds it",
+                )
 
 
 def _allow_files(needed: int) -> None:

@@ -8,7 +8,7 @@ or level that nothing has is an error and no empty answer: it is a slip of the p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from genpool.errors import UsageError, nearest
 from genpool.stages import PARENT_FIELD, ROOT_FIELD, axis_field
@@ -16,6 +16,7 @@ from genpool.stages import PARENT_FIELD, ROOT_FIELD, axis_field
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from genpool.coded import Coded
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
 
@@ -37,6 +38,20 @@ class Candidate:
     gen_id: str
     origin: str | None
     """The cohort whose run made it; None where it is missing or nothing says so."""
+
+
+class StageTable(Protocol):
+    """Columns of some tasks of a stage."""
+
+    @property
+    def fields(self) -> Mapping[str, Coded[FieldValue | None]]:
+        """The signature's fields; None where nothing says it."""
+        ...
+
+    @property
+    def origins(self) -> Coded[str | None]:
+        """The cohort whose run made each."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +205,103 @@ def _level(pipeline: Pipeline, one: Candidate, target: Stage, field: str, fields
         stage, gen_id = pipeline[stage.parent], str(fields[PARENT_FIELD])
         fields = fields_of(stage, gen_id)
     return str(fields[field]) if fields is not None and field in fields else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRows:
+    """Which rows of some columns are asked for, by stage."""
+
+    rows: Mapping[str, frozenset[int]]
+    unread: Mapping[str, frozenset[int]]
+    """Those of which nobody knows: they, or something above them, cannot be read."""
+
+
+def choose_rows(
+    pipeline: Pipeline,
+    tables: Mapping[str, StageTable],
+    fields_of: FieldsOf,
+    conditions: Sequence[Condition],
+    origins: Collection[str] = (),
+    cohorts: Iterable[str] = (),
+) -> ChosenRows:
+    """Return which rows of columns are asked for: as `choose` does, but each value is looked at once, not each row.
+
+    Args:
+        pipeline: The pool's stages.
+        tables: Stage to the columns of its candidates.
+        fields_of: The fields of any task, above the candidates too.
+        conditions: What their fields must be.
+        origins: The cohorts whose run made them; none for whatever cohort.
+        cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
+
+    Raises:
+        UsageError: No candidate has a level, or was made by a cohort of that name.
+    """
+    seen: list[set[str]] = [set() for _ in conditions]
+    rows: dict[str, frozenset[int]] = {}
+    unread: dict[str, frozenset[int]] = {}
+    climb = _Climb(pipeline, fields_of)
+    for name, table in tables.items():
+        fits, doubtful = set(range(len(table.origins))), set()
+        if origins:
+            fits.intersection_update(table.origins.rows_of(*origins))
+        for condition, levels in zip(conditions, seen, strict=True):
+            met, unknown = _met(pipeline, name, table, condition, climb, levels)
+            fits &= met
+            doubtful |= unknown
+        rows[name], unread[name] = frozenset(fits - doubtful), frozenset(fits & doubtful)
+    for condition, levels in zip(conditions, seen, strict=True):
+        _check_levels(condition, levels)
+    made_by = {value for table in tables.values() for value in table.origins.values if value is not None}
+    _check_origins(origins, made_by.union(cohorts))
+    return ChosenRows(rows, unread)
+
+
+def _met(
+    pipeline: Pipeline, name: str, table: StageTable, condition: Condition, climb: _Climb, seen: set[str]
+) -> tuple[set[int], set[int]]:
+    """Return the rows that meet a condition or may, and those of them of which nobody knows; note the levels seen."""
+    own = pipeline[name]
+    target = condition.stage or own
+    if condition.field not in target.fields or target not in (own, *pipeline.ancestors(own)):
+        return set(), set()
+    column = table.fields[condition.field if target == own else PARENT_FIELD]
+    levels: dict[FieldValue | None, str | None] = {}
+    for value in column.values:
+        if value is None or target == own:
+            levels[value] = None if value is None else str(value)
+        else:
+            levels[value] = climb(pipeline[str(own.parent)], str(value), target, condition.field)
+    unknown = [value for value, level in levels.items() if level is None]
+    met = [value for value, level in levels.items() if level in condition.levels]
+    seen.update(level for level in levels.values() if level is not None)
+    return set(column.rows_of(*met, *unknown)), set(column.rows_of(*unknown))
+
+
+class _Climb:
+    """Fields of the lineages of generations, each looked up once."""
+
+    def __init__(self, pipeline: Pipeline, fields_of: FieldsOf) -> None:
+        self._pipeline = pipeline
+        self._fields_of = fields_of
+        self._known: dict[tuple[str, str, str, str], str | None] = {}
+
+    def __call__(self, stage: Stage, gen_id: str, target: Stage, field: str) -> str | None:
+        """Return the value of a field in the lineage of a generation, or None where that cannot be read."""
+        key = stage.name, gen_id, target.name, field
+        if key not in self._known:
+            self._known[key] = self._level(stage, gen_id, target, field)
+        return self._known[key]
+
+    def _level(self, stage: Stage, gen_id: str, target: Stage, field: str) -> str | None:
+        fields = self._fields_of(stage, gen_id)
+        if fields is None:
+            return None
+        if stage == target or stage.parent is None:
+            return str(fields[field]) if field in fields else None
+        if PARENT_FIELD not in fields:
+            return None
+        return self(self._pipeline[stage.parent], str(fields[PARENT_FIELD]), target, field)
 
 
 def _check_levels(condition: Condition, seen: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from genpool.errors import InputError, nearest
 from genpool.yaml_reader import Items, Node, Problems, Scalar, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from genpool.canonical import Json
     from genpool.inputs import Inputs
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 UNION: Final = "union"
 DIFFERENCE: Final = "difference"
-_BY_SCORE: Final = ("top", "by", "cohorts")
+BEST: Final = "cohorts"
+"""The key of a query by score, whose value is the cohorts that are looked at."""
+ALL_COHORTS: Final = "all"
+MEAN_SCORE: Final = "mean_score"
+_KINDS: Final = (UNION, DIFFERENCE, BEST)
+_BY_SCORE: Final = ("top", "by")
 _RIGHT: Final = f"a list of gen ids, `{FILE}ids.csv`, or {{union: [cohort, …], stage: …}}"
+_BEST_RIGHT: Final = "for instance {cohorts: [first, second], stage: essay, top: 30, by: mean_score}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,23 @@ class Query:
     """Generations that are found through the memberships of other cohorts."""
 
     kind: str
-    """`union`: the members of any of the cohorts; `difference`: those of the first that no other has."""
+    """`union`: the members of any of the cohorts; `difference`: those of the first that no other has; `cohorts`: the
+    best of the members of any."""
     cohorts: tuple[Typed, ...]
+    """The cohorts; none where the best of all cohorts are asked for."""
     stage: Stage
     line: int
+    top: int = 0
+    """How many of the best."""
+    by: str = MEAN_SCORE
+    """What they are ranked by: `mean_score`, a rubric, or `<rubric>:<judge>`."""
 
     def as_json(self) -> dict[str, Json]:
         """Return the query as it is kept in adopted.json."""
-        return {self.kind: [one.text for one in self.cohorts], "stage": self.stage.name}
+        if self.kind != BEST:
+            return {self.kind: [one.text for one in self.cohorts], "stage": self.stage.name}
+        cohorts: Json = [one.text for one in self.cohorts] or ALL_COHORTS
+        return {self.kind: cohorts, "stage": self.stage.name, "top": self.top, "by": self.by}
 
 
 From = Listed | Query
@@ -77,9 +92,21 @@ class Roots:
     """What a person should know of how they were found."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best texts of some cohorts."""
+
+    gen_ids: tuple[str, ...]
+    """The best first; of equal ones the first by id."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they were ranked."""
+
+
 if TYPE_CHECKING:
     FindRoots = Callable[[str, From, Problems], Roots | None]
     """A cohort's name and what it starts from to the generations; problems are noted."""
+    FindBest = Callable[[Stage, Sequence[str], int, str], Ranking]
+    """Stage, cohorts, how many, and by what, to the best texts; raises `UsageError` where nothing was judged so."""
 
 
 def read_from(node: Node, pipeline: Pipeline, inputs: Inputs, problems: Problems) -> From | None:
@@ -129,21 +156,32 @@ def _file(node: Scalar, inputs: Inputs, problems: Problems) -> tuple[Typed, ...]
 def _query(table: Table, pipeline: Pipeline, problems: Problems) -> Query | None:
     """Return a query over other cohorts."""
     before = len(problems.found)
+    kinds = [kind for kind in _KINDS if kind in table.entries]
+    known = (*_KINDS, "stage", *_BY_SCORE)
     for key in table.entries:
-        if key in _BY_SCORE:
-            hint = "list the ids that you want, or use union or difference"
-            problems.add(f"from: {key!r}: the query by score is not there yet", table.line_of(key), hint)
-        elif key not in {UNION, DIFFERENCE, "stage"}:
-            problems.add(f"from: unknown key {key!r}", table.line_of(key), nearest(key, (UNION, DIFFERENCE, "stage")))
-    kinds = [kind for kind in (UNION, DIFFERENCE) if kind in table.entries]
+        if key not in known:
+            problems.add(f"from: unknown key {key!r}", table.line_of(key), nearest(key, known))
+        elif key in _BY_SCORE and kinds != [BEST]:
+            problems.add(f"from: {key!r} is of a query by score", table.line_of(key), _BEST_RIGHT)
     if len(problems.found) == before and len(kinds) != 1:
-        said = "from: either union or difference, not both" if kinds else "from: union or difference is missing"
+        said = f"from: either {' or '.join(kinds)}, not both" if kinds else "from: union or difference is missing"
         problems.add(said, table.line, "for instance {union: [first, second], stage: essay}")
     stage = _stage(table, pipeline, problems)
     cohorts = _cohorts(table.entries[kinds[0]], kinds[0], problems) if kinds else ()
+    top, by = _rank(table, problems) if kinds == [BEST] else (0, MEAN_SCORE)
     if stage is None or len(problems.found) > before:
         return None
-    return Query(kinds[0], cohorts, stage, table.line)
+    return Query(kinds[0], cohorts, stage, table.line, top, by)
+
+
+def _rank(table: Table, problems: Problems) -> tuple[int, str]:
+    """Return how many of the best are asked for, and by what they are ranked."""
+    if "top" not in table.entries:
+        problems.add("from: the key 'top' is missing", table.line, "how many of the best?")
+    by = problems.text(table, "by", "from")
+    if by is not None and not by.strip():
+        problems.add("from: by is empty", table.line_of("by"), f"{MEAN_SCORE}, a rubric, or rubric:judge")
+    return problems.whole_number(table, "top", "from") or 0, MEAN_SCORE if by is None else clean(by)
 
 
 def _stage(table: Table, pipeline: Pipeline, problems: Problems) -> Stage | None:
@@ -160,7 +198,9 @@ def _stage(table: Table, pipeline: Pipeline, problems: Problems) -> Stage | None
 
 
 def _cohorts(node: Node, kind: str, problems: Problems) -> tuple[Typed, ...]:
-    """Return the cohorts of a query, each once."""
+    """Return the cohorts of a query, each once; none where it is about all."""
+    if kind == BEST and isinstance(node, Scalar) and node.text == ALL_COHORTS:
+        return ()
     if not isinstance(node, Items):
         problems.add(f"from: {kind} must be a list of cohorts", node.line)
         return ()

@@ -19,7 +19,7 @@ from genpool.errors import InvalidSignature
 from genpool.signatures import FieldValue, Signature, text_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from genpool.stages import Stage
 
@@ -138,6 +138,23 @@ def ids_below(
         quoted = _quoted(source)
         for before, behind in by_branch[branch]:
             yield prefix + sha256(f"{before}{quoted}{behind}".encode()).hexdigest()[:ID_DIGITS]
+
+
+def id_below(stage: Stage, variant: tuple[FieldValue, ...], salt: str = "") -> Callable[[str], str]:
+    """Return the function that gives the id of one variant of a stage below a source; see `ids_below`.
+
+    Args:
+        stage: The stage.
+        variant: The values of `stage.fields[1:]`, already validated.
+        salt: The pool's salt.
+    """
+    before, behind = _around_source(stage, variant, salt)
+    prefix = f"{stage.prefix}_"
+
+    def id_of(source: str) -> str:
+        return prefix + sha256(f"{before}{_quoted(source)}{behind}".encode()).hexdigest()[:ID_DIGITS]
+
+    return id_of
 
 
 _quoted = encode_basestring  # a string as canonical JSON writes it, without the price of any JSON value

@@ -45,20 +45,34 @@ class Grouped(Generic[T, R]):
             await self._worker
 
     async def _serve(self) -> None:
-        while self._items:
-            items, self._items = self._items, []
-            results, self._results = self._results, []
-            try:
-                outcomes: Sequence[R | Exception] = await to_the_end(asyncio.to_thread(self._work, items))
-            except Exception as error:  # noqa: BLE001 - handed to every one that waits for this group
-                outcomes = [error] * len(items)
-            for result, outcome in zip(results, outcomes, strict=True):
-                if result.done():
-                    continue  # who waited was cancelled
-                if isinstance(outcome, Exception):
-                    result.set_exception(outcome)
-                else:
-                    result.set_result(outcome)
+        results: list[asyncio.Future[R]] = []
+        try:
+            while self._items:
+                items, self._items = self._items, []
+                results, self._results = self._results, []
+                _hand_out(results, await self._worked(items))
+        finally:  # a KeyboardInterrupt may end this at any moment: nobody must wait for ever for what is not told
+            for result in (*results, *self._results):
+                result.cancel()
+
+    async def _worked(self, items: list[T]) -> Sequence[R | Exception]:
+        """Return what became of a group."""
+        # a future, not a task: where a loop ends, all its tasks are cancelled, and the thread would go on untold
+        work = asyncio.get_running_loop().run_in_executor(None, self._work, items)
+        try:
+            return await to_the_end(work)
+        except Exception as error:  # noqa: BLE001 - handed to every one that waits for this group
+            return [error] * len(items)
+
+
+def _hand_out(results: Sequence[asyncio.Future[R]], outcomes: Sequence[R | Exception]) -> None:
+    for result, outcome in zip(results, outcomes, strict=True):
+        if result.done():
+            continue  # who waited was cancelled
+        if isinstance(outcome, Exception):
+            result.set_exception(outcome)
+        else:
+            result.set_result(outcome)
 
 
 async def to_the_end(work: Awaitable[T]) -> T:

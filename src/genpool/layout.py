@@ -85,6 +85,14 @@ class PoolLayout:
         """Return the path of when and from what the membership was made."""
         return self.cohort(cohort_id) / "adopted.json"
 
+    def reports(self, cohort_id: str | None = None) -> Path:
+        """Return the folder of a cohort's tables and reports; without a cohort, of those of the whole pool."""
+        return self.root / "reports" if cohort_id is None else self.cohort(cohort_id) / "reports"
+
+    def manifest(self, cohort_id: str) -> Path:
+        """Return the path of how a cohort's members stand: a cache."""
+        return self.cohort(cohort_id) / "manifest.json"
+
     @property
     def generations(self) -> Path:
         """One folder a stage, one folder a generation."""
@@ -162,11 +170,15 @@ class PoolLayout:
 
     @property
     def claims(self) -> Path:
-        """Who makes what now: one folder a stage, one lock file a task."""
+        """Who makes what now."""
         return self.private / "claims"
 
+    def claims_of(self, stage: str) -> Path:
+        """Return the lock file of a stage's claims, where each is a byte of it."""
+        return self.claims / f"{check_name(stage, 'stage')}.lock"
+
     def claim(self, stage: str, gen_id: str) -> Path:
-        """Return the lock file of a task's claim."""
+        """Return the lock file of a task's claim, where each has its own."""
         return self.claims / check_name(stage, "stage") / check_name(gen_id, "gen id")
 
     @property

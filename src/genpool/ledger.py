@@ -10,12 +10,13 @@ bought it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
@@ -31,8 +32,8 @@ from genpool.durable import (
 from genpool.grouping import Grouped
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from genpool.canonical import Json
@@ -41,6 +42,9 @@ FORMAT: Final = "genpool.ledger/1"
 ENDING: Final = ".jsonl"
 REPARSE: Final = "reparse-"
 """What the names of ledgers begin with that hold promotions; they hold no intents."""
+
+_Line = tuple[bytes, "Mapping[str, Json]"]
+"""A line, and what stands in it."""
 
 _LONGEST: Final = 1 << 20  # bytes of a line: ours have some 300, and a damaged file need not have any line ends
 
@@ -64,6 +68,14 @@ class Intent:
     """The most that the call can cost; None where the model has no price."""
 
 
+class Gate(Protocol):
+    """What decides which intents may be written: `genpool.budget.Budget`."""
+
+    def passing(self, entries: Sequence[Mapping[str, Json]]) -> AbstractContextManager[Sequence[Exception | None]]:
+        """Yield, for each entry, None or why it must not be written; those that may are written meanwhile."""
+        ...
+
+
 class Ledger:
     """The ledger of one run. Its file is this run's alone.
 
@@ -71,9 +83,11 @@ class Ledger:
         folder: The pool's ledger folder.
         run_id: The run.
         cohort_id: The cohort that the run is for; None where it is for the whole pool.
+        gate: What decides which intents may be written; None where every one may.
     """
 
-    def __init__(self, folder: Path, run_id: str, cohort_id: str | None) -> None:
+    def __init__(self, folder: Path, run_id: str, cohort_id: str | None, gate: Gate | None = None) -> None:
+        self._gate = gate
         self.path = folder / f"{run_id}{ENDING}"
         self._head = {
             "format": FORMAT,
@@ -86,7 +100,10 @@ class Ledger:
         self._descriptor: int | None = None
         self._opened = False
         self._count = 0
-        self._lines: Grouped[bytes, None] = Grouped(self._append)
+        self._lines: Grouped[_Line, None] = Grouped(self._append_group)
+        self._waiting: list[asyncio.Future[None]] = []
+        self.settled = 0
+        """How many settlements were written, or could not be."""
         self.failed = False
         """Whether a settlement could not be written; its intent stays open, which counts as spent."""
 
@@ -94,6 +111,7 @@ class Ledger:
         """Write an intent and return when it is on disk.
 
         Raises:
+            BudgetReached: The gate refused it; the call must not be sent.
             StorageFailed: It could not be written; the call must not be sent.
         """
         self._count += 1
@@ -123,6 +141,18 @@ class Ledger:
 
     def _note(self, written: asyncio.Future[None]) -> None:
         self.failed = self.failed or written.cancelled() or written.exception() is not None
+        self.settled += 1
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def settled_since(self, seen: int) -> None:
+        """Return when more settlements were written than somebody saw in `settled`."""
+        if self.settled == seen:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
 
     def promote(self, stage: str, gen_id: str, attempt: int, run_id: str | None, bought_at: str | None) -> None:
         """Write that an attempt became a generation without a call; it is on disk when this returns.
@@ -153,10 +183,22 @@ class Ledger:
                 os.close(descriptor)
 
     def _send(self, entry: Mapping[str, Json]) -> asyncio.Future[None]:
-        return self._lines.send(orjson.dumps(entry) + b"\n")
+        return self._lines.send((orjson.dumps(entry) + b"\n", entry))
 
-    def _append(self, lines: Sequence[bytes]) -> list[None]:
+    def _append_group(self, lines: Sequence[_Line]) -> Sequence[Exception | None]:
+        if self._gate is None:
+            self._append([line for line, _ in lines])
+            return [None] * len(lines)
+        with ExitStack() as gate:
+            refused = gate.enter_context(self._gate.passing([entry for _, entry in lines]))
+            # others may pass while ours are flushed: they see what is written
+            self._append([line for (line, _), no in zip(lines, refused, strict=True) if no is None], gate.close)
+        return refused
+
+    def _append(self, lines: Sequence[bytes], written: Callable[[], None] = lambda: None) -> None:
         data = b"".join(lines)
+        if not data:
+            return
         with storage_errors(f"cannot write the ledger {self.path}"):
             if self._descriptor is None:
                 self._open()
@@ -164,6 +206,7 @@ class Ledger:
             end = os.fstat(self._descriptor).st_size
             try:
                 write_all(self._descriptor, data if end else orjson.dumps(self._head) + b"\n" + data)
+                written()
                 flush_descriptor(self._descriptor)
             except OSError:
                 with suppress(OSError):
@@ -171,7 +214,6 @@ class Ledger:
                 # after a flush that failed the descriptor proves nothing any more: the next line gets another
                 self.close_file()
                 raise
-        return [None] * len(lines)
 
     def _open(self) -> None:
         refuse_link(self.path.parent)

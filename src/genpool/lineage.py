@@ -10,6 +10,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from genpool.errors import NotFound
+from genpool.finds import Finds
 from genpool.planner import StagePlan, State
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def plan_roots(
         plan = _stage_plan(stage, wanted, known, present(stage))
         plans.append(plan)
         wanted = plan.source_ids
-    lost = next((gen_id for gen_id, found in zip(roots.gen_ids, plans[0].found, strict=True) if found is None), None)
+    lost = next(
+        (gen_id for gen_id, state in zip(roots.gen_ids, plans[0].states, strict=True) if state == State.GONE), None
+    )
     if lost is not None:
         raise NotFound(f"{roots.stage.name} {lost}, which the cohort starts from, was removed in the meantime")
     return tuple(reversed(plans))
@@ -76,7 +79,7 @@ def _stage_plan(stage: Stage, gen_ids: Sequence[str], known: Mapping[str, Signat
         states=bytearray(State.GONE if one is None else State.REUSE for one in whole),
         source_ids=list(source_at),
         branches=array("I", bytes(4 * len(gen_ids))),
-        found=whole,
+        finds=Finds.of(whole),
         makings=present.makings,
         legacy=present.legacy.intersection(gen_ids),
         slots=_slots(known.values(), present),

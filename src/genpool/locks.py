@@ -1,8 +1,9 @@
 """Locks between processes on one machine: the pool's, a cohort's, and that of a shared file.
 
 Locks are `flock`s on files under .genpool/locks/: the kernel drops them with the process that
-holds them, however it ends. Beside the pool's lock every holder leaves a note of who it is, so
-that a refusal can name it; a note whose lock is gone means nothing.
+holds them, however it ends. So it does with locks on single bytes, which claims are made of.
+Beside the pool's lock every holder leaves a note of who it is, so that a refusal can name it; a
+note whose lock is gone means nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import errno
 import fcntl
 import os
 import socket
+import struct
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +33,16 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
 
 _PAUSE: Final = 0.02
+
+HAS_BYTE_LOCKS: Final = sys.platform == "linux"
+"""Whether bytes of a file can be locked for whoever has it open, as `flock` locks a whole file: fcntl(2), "Open file
+description locks". A process's own record locks, which every POSIX system has, would go with any descriptor of the file
+that is closed."""
+
+_RANGE: Final = "hhqqi4x"  # struct flock: type, whence, start, length, pid
+_LAST: Final = 2**63 - 1
+_GET: Final = getattr(fcntl, "F_OFD_GETLK", 0)
+_SET: Final = getattr(fcntl, "F_OFD_SETLK", 0)
 
 
 @contextmanager
@@ -103,6 +116,51 @@ def is_held(path: Path) -> bool:
         return not _try(descriptor, exclusive=True)
     finally:
         _let_go(descriptor)
+
+
+def lock_byte(descriptor: int, place: int) -> bool:
+    """Lock one byte of a file for the holder of a descriptor, if it can be had at once.
+
+    The file need not be as long. What the same descriptor has locked already is had again.
+
+    Args:
+        descriptor: The file, open for writing.
+        place: The byte's offset.
+
+    Raises:
+        OSError: The system refuses, for another reason than that somebody else holds it.
+    """
+    try:
+        fcntl.fcntl(descriptor, _SET, struct.pack(_RANGE, fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+    except (BlockingIOError, PermissionError):  # EAGAIN, or EACCES where a system has it so
+        return False
+    return True
+
+
+def unlock_byte(descriptor: int, place: int) -> None:
+    """Let go of a byte that `lock_byte` has locked."""
+    fcntl.fcntl(descriptor, _SET, struct.pack(_RANGE, fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0))
+
+
+def locked_bytes(descriptor: int, start: int = 0, length: int = _LAST) -> list[tuple[int, int]]:
+    """Return the ranges of a file's bytes, from and up to without, that others have locked; in no order.
+
+    Args:
+        descriptor: The file, open in any way; what was locked through it is not told.
+        start: Where to look from.
+        length: How many bytes to look at.
+    """
+    found, unseen = [], [(start, start + length)]
+    while unseen:
+        low, high = unseen.pop()
+        asked = struct.pack(_RANGE, fcntl.F_WRLCK, os.SEEK_SET, low, high - low, 0)
+        kind, _, first, count, _ = struct.unpack(_RANGE, fcntl.fcntl(descriptor, _GET, asked))
+        if kind == fcntl.F_UNLCK:
+            continue
+        end = first + count if count else _LAST  # 0 is to the end
+        found.append((first, end))  # the system tells one of those in the way, not the first
+        unseen += [part for part in ((low, first), (end, high)) if part[0] < part[1]]
+    return found
 
 
 def _open_to_ask(path: Path) -> int:

@@ -1,7 +1,8 @@
-"""What a cohort adopted: membership.csv and adopted.json.
+"""A cohort's membership.csv, read: its members as columns, or one by one.
 
-The membership is all that downstream reads: scopes, reports and exports never need the spec, the
-templates or the network. It is replaced by one rename, and only when it changes.
+The membership is all that downstream reads: scopes, reports and exports never need the spec, the templates or the
+network. Only the columns `stage` and `gen_id` are needed; others that a stage has as fields are read, any more are
+ignored. A line that is there twice is one member.
 """
 
 from __future__ import annotations
@@ -9,34 +10,28 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from genpool.aliases import read_aliases
-from genpool.canonical import sha256
-from genpool.combos import combo_lines, read_combo_book
-from genpool.durable import append_lines, reading, refuse_link, replace_file, storage_errors
+from genpool.coded import Coded, Coder
+from genpool.durable import reading, refuse_link
 from genpool.errors import CorruptFile, NotFound, nearest
-from genpool.ledger import utc_now
-from genpool.locks import cohort_lock, file_lock
-from genpool.signatures import reference_problem
-from genpool.slots import HEADER_LINE, read_slots, slot_lines
-from genpool.stages import PARENT_FIELD
+from genpool.signatures import FILE_NAME, reference_problem, replicate_problem
+from genpool.stages import PARENT_FIELD, REPLICATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from _csv import Reader
+    from collections.abc import Iterator, Mapping, Sequence
 
     from genpool.aliases import Aliases
-    from genpool.canonical import Json
-    from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
-    from genpool.planner import Plan
-    from genpool.spec import CohortSpec
-    from genpool.stages import Pipeline
+    from genpool.signatures import FieldValue
+    from genpool.stages import Pipeline, Stage
 
-ADOPTED_FORMAT: Final = "genpool.adopted/1"
 _ANEW: Final = "`genpool run` writes it anew"
+_AT_ONCE: Final = 20_000
+"""So many lines are turned into columns at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,206 +44,231 @@ class Member:
     """The signature's fields, as far as the membership has them."""
 
 
-def membership_bytes(plan: Plan) -> bytes:
-    """Return the content of membership.csv for a plan: a line a task, in plan order."""
-    fields: list[str] = []
-    for stage in plan.pipeline:
-        fields.extend(name for name in stage.fields[:-1] if name not in fields)
-    fields.append("replicate")
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["stage", "gen_id", *fields])
-    for part in plan.stages:
-        places = [part.stage.fields.index(name) if name in part.stage.fields else None for name in fields]
-        for index, gen_id in enumerate(part.gen_ids):
-            values = (part.source_ids[part.sources[index]], *part.variant(index))
-            writer.writerow([part.stage.name, gen_id, *("" if place is None else values[place] for place in places)])
-    return out.getvalue().encode()
+@dataclass(frozen=True, slots=True)
+class StageMembers:
+    """The members of one stage, in plan order."""
+
+    stage: Stage
+    gen_ids: Sequence[str]
+    fields: Mapping[str, Coded[str]]
+    """What the membership says of every field of the stage; empty where it says nothing."""
+
+    def value(self, row: int, name: str) -> FieldValue | None:
+        """Return what the membership says of a member's field: a replicate that can be one is a number."""
+        return typed_value(name, self.fields[name][row])
 
 
-def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, models: Iterable[str]) -> bool:
-    """Make a plan the cohort's membership; record what its combo ids stand for.
-
-    The slots of its legacy generations are recorded before, by `record_slots`.
-
-    Args:
-        layout: The pool's paths.
-        spec: The spec that the plan is of.
-        plan: The plan.
-        inputs: The pool's inputs.
-        models: The names of the pool's models.
-
-    Returns:
-        Whether anything was written: False where the same was adopted before.
-
-    Raises:
-        PoolBusy: Another process is writing this cohort's membership.
-        StorageFailed: It could not be written; the old membership stays.
-        InvalidCombo: A combo id was recorded under another meaning in the meantime.
-    """
-    _record_combos(layout, plan, inputs)
-    members = membership_bytes(plan)
-    facts = _facts(spec, inputs, models, members)
-    with (
-        cohort_lock(layout, spec.cohort_id),
-        storage_errors(f"cannot write the membership of {spec.cohort_id!r}"),
-    ):
-        if _adopted_already(layout, spec.cohort_id, facts, members):
-            return False
-        replace_file(layout.membership(spec.cohort_id), members)
-        stamped = {**facts, "adopted_at": utc_now()}
-        replace_file(
-            layout.adopted(spec.cohort_id),
-            orjson.dumps(stamped, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE),
-        )
-    return True
+def typed_value(name: str, text: str) -> FieldValue | None:
+    """Return the value of a field as a membership has it; None where it says nothing."""
+    if name == REPLICATE_FIELD and text.isascii() and text.isdecimal() and len(text) < 11:
+        return text if replicate_problem(int(text)) else int(text)
+    return text or None
 
 
-def _facts(spec: CohortSpec, inputs: Inputs, models: Iterable[str], members: bytes) -> dict[str, Json]:
-    """Return what adopted.json says, but for the time."""
-    return {
-        "format": ADOPTED_FORMAT,
-        "cohort_id": spec.cohort_id,
-        "spec": sha256(spec.text.encode()),
-        "membership": sha256(members),
-        "catalogs": {
-            "concepts": _names_digest(inputs.concept_ids()),
-            "templates": {part.stage.name: _names_digest(inputs.template_ids(part.stage.name)) for part in spec.stages},
-            "models": _names_digest(models),
-        },
-        "roots": list(spec.roots.gen_ids) if spec.roots else [],
-        "from": spec.roots.query if spec.roots else None,
-    }
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The members of a cohort."""
+
+    stages: Mapping[str, StageMembers]
+    """Stage name to its members, in the order in which the stages come first."""
+    runs: tuple[tuple[str, int], ...]
+    """The plan order: a stage, and how many of its members come next."""
 
 
-def _names_digest(names: Iterable[str]) -> str:
-    """Return the digest of a catalog's names: what `all` stood for."""
-    return sha256("\n".join(sorted(names)).encode())
-
-
-def _adopted_already(layout: PoolLayout, cohort_id: str, facts: dict[str, Json], members: bytes) -> bool:
-    try:
-        with reading(layout.cohort(cohort_id)):
-            before = orjson.loads(layout.adopted(cohort_id).read_bytes())
-            same = all(before.get(key) == facts[key] for key in ("format", "spec", "membership", "roots", "from"))
-            return same and layout.membership(cohort_id).read_bytes() == members
-    except (FileNotFoundError, orjson.JSONDecodeError, AttributeError):
-        return False
-
-
-def read_frozen(layout: PoolLayout, cohort_id: str) -> tuple[list[str], Json]:
-    """Return the generations that an adopted cohort starts from, and the query that they answered.
-
-    Returns:
-        Their ids, and the query as JSON. No ids where nothing was adopted or the cohort starts from combos; no query
-        where the spec listed them.
-
-    Raises:
-        CorruptFile: adopted.json is damaged.
-    """
-    path = layout.adopted(cohort_id)
-    try:
-        with reading(path):
-            value = orjson.loads(path.read_bytes())
-        return [str(one) for one in value.get("roots") or ()], value.get("from")
-    except FileNotFoundError:
-        return [], None
-    except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
-        raise CorruptFile(f"{path} is damaged: {error}", hint="`genpool run --refresh` resolves `from:` anew") from None
-
-
-def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
-    """Append the combos that are used for the first time to combos.jsonl."""
-    if not inputs.book.new(plan.combos):
-        return
-    with file_lock(layout, "combos", "combos.jsonl"), storage_errors("cannot write combos.jsonl"):
-        book = read_combo_book(layout)  # anew, under the lock: another run may have recorded some
-        append_lines(layout.combos, combo_lines(book.new(plan.combos)))
-
-
-def record_slots(layout: PoolLayout, plan: Plan, plan_anew: Callable[[], Plan]) -> Plan:
-    """Append the slots of the legacy generations that a plan looked at to legacy.csv, so that they never move.
-
-    What is recorded was planned under the lock. Otherwise two that adopt at once could each record a part of a
-    family as they saw it, and the parts need not fit.
-
-    Args:
-        layout: The pool's paths.
-        plan: The plan.
-        plan_anew: Makes the plan once more.
-
-    Returns:
-        The plan whose slots are recorded: the given one, or where slots were not recorded yet the one made anew.
-
-    Raises:
-        PoolBusy: Another process holds the lock all the time.
-        StorageFailed: legacy.csv could not be written.
-    """
-    if all(recorded == slot for recorded, (_, _, slot) in _slots_of(layout, plan)):
-        return plan
-    with file_lock(layout, "legacy", "legacy.csv"):
-        plan = plan_anew()
-        new = [one for recorded, one in _slots_of(layout, plan) if recorded is None]
-        if new:
-            with storage_errors("cannot write legacy.csv"):
-                append_lines(layout.legacy, slot_lines(new), header=HEADER_LINE)
-    return plan
-
-
-def _slots_of(layout: PoolLayout, plan: Plan) -> list[tuple[int | None, tuple[str, str, int]]]:
-    """Return stage, id and slot of the legacy generations that a plan looked at, each with the slot recorded for it."""
-    assigned = [(stage.stage.name, gen_id, slot) for stage in plan.stages for gen_id, slot in stage.slots.items()]
-    recorded = read_slots(layout) if assigned else {}
-    return [(recorded.get(one[0], {}).get(one[1]), one) for one in assigned]
-
-
-def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:
-    """Read a cohort's membership; only the columns `stage` and `gen_id` are needed.
+def read_members(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> Members:
+    """Read a cohort's membership as columns.
 
     Raises:
         NotFound: The cohort has none: it was never run.
         CorruptFile: A line is not a member.
-        StorageFailed: It, or the cohort's folder, is a link.
+        StorageFailed: It, or the cohort's folder, is a link, or it cannot be read.
     """
+    data, where = membership_data(layout, cohort_id), str(layout.membership(cohort_id))
+    return members_of(data, pipeline, where, read_aliases(layout))
+
+
+def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
+    """Return the bytes of a cohort's membership; for errors see `read_members`."""
     path = layout.membership(cohort_id)
     refuse_link(path)
     try:
         with reading(path):
-            text = path.read_text(encoding="utf-8")
+            return path.read_bytes()
     except FileNotFoundError:
         known = cohort_ids(layout)
         hint = f"`genpool run {cohort_id}` adopts its plan" if cohort_id in known else nearest(cohort_id, known)
         raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
-    except UnicodeDecodeError as error:
-        raise CorruptFile(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", hint=_ANEW) from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    aliases = read_aliases(layout)
+
+
+def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases) -> Members:
+    """Return the members that the bytes of a membership list.
+
+    Args:
+        data: The bytes.
+        pipeline: The pool's stages.
+        where: The path, for messages.
+        aliases: What ids became: a membership may be older than a migration.
+
+    Raises:
+        CorruptFile: A line is not a member.
+    """
     try:
-        if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
-            raise CorruptFile(f"{path}:1: the header needs the columns stage and gen_id", hint=_ANEW)
-        members = [_member(row, pipeline, f"{path}:{reader.line_num}") for row in reader]
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{where}: not UTF-8 ({error.reason} at byte {error.start})", hint=_ANEW) from None
+    try:
+        members = _members_of(text, pipeline)
+        return _by_present_ids(members, aliases) if aliases else members
+    except (csv.Error, _NotAMember):
+        raise _refusal(csv.reader(io.StringIO(text, newline="")), pipeline, where) from None
+
+
+def _by_present_ids(members: Members, aliases: Aliases) -> Members:
+    """Return members by the ids that they have now."""
+    stages = {}
+    for name, one in members.stages.items():
+        fields = dict(one.fields)
+        parents = fields.get(PARENT_FIELD)
+        if parents is not None and one.stage.parent is not None:
+            now = [aliases.resolve(one.stage.parent, value) for value in parents.values]
+            fields[PARENT_FIELD] = Coded.recoded(now, parents.codes)
+        gen_ids = [aliases.resolve(name, gen_id) for gen_id in one.gen_ids]
+        stages[name] = StageMembers(one.stage, gen_ids, fields)
+    return Members(stages, members.runs)
+
+
+class _NotAMember(Exception):
+    """Some line is no member; which one, a second reading says."""
+
+
+def _members_of(text: str, pipeline: Pipeline) -> Members:
+    """Return the members; where an id comes twice, once more with an eye on lines that say the same."""
+    read = _read(text, pipeline)
+    if any(len(set(stage.gen_ids)) < len(stage.gen_ids) for stage in read.stages.values()):
+        return _read(text, pipeline, _Once())
+    return read
+
+
+def _read(text: str, pipeline: Pipeline, once: _Once | None = None) -> Members:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    if not {"stage", "gen_id"} <= set(header):
+        raise _NotAMember
+    table = _Table(header, pipeline)
+    while lines := list(islice(reader, _AT_ONCE)):
+        table.add([line for line in lines if line and (once is None or once.is_new(line))])
+    return table.members()
+
+
+class _Once:
+    """Knows the lines that were there before: a doubled one is no second member."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def is_new(self, line: list[str]) -> bool:
+        """Return whether a line says something that none before it said."""
+        before = len(self._seen)
+        self._seen.add(tuple(line))
+        return len(self._seen) > before
+
+
+def _refusal(reader: Reader, pipeline: Pipeline, where: str) -> CorruptFile:
+    """Return the error for the first line that is no member."""
+    try:
+        header = next(reader, [])
+        place = {name: at for at, name in enumerate(header)}
+        if not {"stage", "gen_id"} <= place.keys():
+            return CorruptFile(f"{where}:1: the header needs the columns stage and gen_id", hint=_ANEW)
+        for line in reader:
+            if not line:
+                continue
+            stage, gen_id = (line[place[name]] if place[name] < len(line) else None for name in ("stage", "gen_id"))
+            wrong = reference_problem(gen_id)
+            if wrong or stage not in pipeline:
+                said = f"gen_id {gen_id!r} {wrong}" if wrong else f"no stage is named {stage!r}"
+                return CorruptFile(f"{where}:{reader.line_num}: {said}", hint=_ANEW)
     except csv.Error as error:
-        raise CorruptFile(f"{path}:{reader.line_num + 1}: not readable as CSV: {error}", hint=_ANEW) from None
-    return [_by_present_ids(one, pipeline, aliases) for one in members] if aliases else members
+        return CorruptFile(f"{where}:{reader.line_num + 1}: not readable as CSV: {error}", hint=_ANEW)
+    raise AssertionError("a second reading of the same bytes finds what the first did")
 
 
-def _by_present_ids(one: Member, pipeline: Pipeline, aliases: Aliases) -> Member:
-    """Return a member as it is now: a membership may be older than a migration."""
-    gen_id = aliases.resolve(one.stage, one.gen_id)
-    parent, stage = one.fields.get(PARENT_FIELD), pipeline[one.stage]
-    source = aliases.resolve(str(stage.parent), parent) if parent and stage.parent else parent
-    if gen_id == one.gen_id and source == parent:
-        return one
-    return Member(one.stage, gen_id, {**one.fields, PARENT_FIELD: source} if source else one.fields)
+class _Table:
+    """What was read of a membership until now, stage by stage."""
+
+    def __init__(self, header: Sequence[str], pipeline: Pipeline) -> None:
+        self._width = len(header)
+        self._place = {name: place for place, name in enumerate(header)}
+        self._pipeline = pipeline
+        self._gen_ids: dict[str, list[str]] = {}
+        self._fields: dict[str, dict[str, Coder[str]]] = {}
+        self._runs: list[tuple[str, int]] = []
+
+    def add(self, lines: list[list[str]]) -> None:
+        """Add some lines.
+
+        Raises:
+            _NotAMember: One is none.
+        """
+        if any(len(line) != self._width for line in lines):
+            lines = [[*line, *[""] * (self._width - len(line))][: self._width] for line in lines]
+        start = 0
+        stages = [line[self._place["stage"]] for line in lines]
+        while start < len(lines):
+            name = stages[start]
+            end = start + 1
+            while end < len(lines) and stages[end] == name:
+                end += 1
+            self._add_run(name, lines[start:end])
+            start = end
+
+    def _add_run(self, name: str, lines: list[list[str]]) -> None:
+        """Add lines of one stage that come one after another."""
+        columns: list[tuple[str, ...]] = list(zip(*lines, strict=True))
+        gen_ids = columns[self._place["gen_id"]]
+        if name not in self._pipeline or not all(map(FILE_NAME.fullmatch, gen_ids)):
+            raise _NotAMember
+        self._gen_ids.setdefault(name, []).extend(gen_ids)
+        for field_name, coder in self._coders(name).items():
+            coder.extend(columns[self._place[field_name]])
+        added = len(lines)
+        if self._runs and self._runs[-1][0] == name:
+            added += self._runs.pop()[1]
+        self._runs.append((name, added))
+
+    def _coders(self, name: str) -> dict[str, Coder[str]]:
+        if name not in self._fields:
+            stated = [field_name for field_name in self._pipeline[name].fields if field_name in self._place]
+            self._fields[name] = {field_name: Coder() for field_name in stated}
+        return self._fields[name]
+
+    def members(self) -> Members:
+        """Return what was read."""
+        stages = {}
+        for name, gen_ids in self._gen_ids.items():
+            rows, coders = len(gen_ids), self._coders(name)
+            fields = {
+                one: coders[one].column() if one in coders else Coded.constant("", rows)
+                for one in self._pipeline[name].fields
+            }
+            stages[name] = StageMembers(self._pipeline[name], gen_ids, fields)
+        return Members(stages, tuple(self._runs))
 
 
-def _member(row: Mapping[str, str], pipeline: Pipeline, where: str) -> Member:
-    wrong = reference_problem(row["gen_id"])
-    if wrong or row["stage"] not in pipeline:
-        said = f"gen_id {row['gen_id']!r} {wrong}" if wrong else f"no stage is named {row['stage']!r}"
-        raise CorruptFile(f"{where}: {said}", hint=_ANEW)
-    known = pipeline[row["stage"]].fields
-    return Member(row["stage"], row["gen_id"], {name: value for name, value in row.items() if name in known and value})
+def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:
+    """Read a cohort's membership, a value a line; for errors see `read_members`."""
+    return list(each_member(read_members(layout, pipeline, cohort_id)))
+
+
+def each_member(members: Members) -> Iterator[Member]:
+    """Yield members one by one, in plan order."""
+    rows = dict.fromkeys(members.stages, 0)
+    for name, count in members.runs:
+        stage = members.stages[name]
+        for row in range(rows[name], rows[name] + count):
+            said = {one: column[row] for one, column in stage.fields.items()}
+            yield Member(name, stage.gen_ids[row], {one: value for one, value in said.items() if value})
+        rows[name] += count
 
 
 def cohort_ids(layout: PoolLayout) -> Sequence[str]:

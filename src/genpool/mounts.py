@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from genpool import locks
 from genpool.durable import make_directory, storage_errors
 from genpool.errors import StorageFailed, UnsupportedPlatform
 
@@ -106,6 +107,8 @@ def _locks_work(layout: PoolLayout) -> bool:
         second = os.open(probe, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if locks.HAS_BYTE_LOCKS and not (locks.lock_byte(first, 1) and not locks.lock_byte(second, 1)):
+            return False
         try:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from genpool.finds import NOT_FOUND, find
 from genpool.gen_ids import ids_below
 from genpool.notebook import counts_table
 from genpool.present import choices_key, misnamed
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from genpool.combos import Combo
     from genpool.compiler import Selection, StageSelection, Variant
     from genpool.config import PoolConfig
-    from genpool.present import Found, Making, Present
+    from genpool.finds import Finds
+    from genpool.present import Making, Present
     from genpool.store import GenerationStore
 
 
@@ -87,10 +89,10 @@ class StagePlan:
     """The ids that sources stand for."""
     branches: array[int]
     """What rules can tell apart in a task's lineage, as a number."""
-    found: list[Found | None]
-    """What the store has of each task; None where it has no whole generation."""
+    finds: Finds
+    """What the store has of each task."""
     makings: Mapping[int, Making] = field(default_factory=dict)
-    """How these were made, by the number in `found`."""
+    """How these were made, by the number in `finds`."""
     legacy: frozenset[str] = frozenset()
     """Reused ids that are not those of their signature."""
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -138,8 +140,9 @@ class StagePlan:
     def origins(self) -> dict[str | None, int]:
         """Return how many reused generations each cohort's runs made; None stands for those that do not say."""
         counts: Counter[str | None] = Counter()
-        for making, count in Counter(found[1] for found in self.found if found is not None).items():
-            counts[self.makings[making].origin] += count
+        for making, count in Counter(self.finds.makings).items():
+            if making != NOT_FOUND:
+                counts[self.makings[making].origin] += count
         return dict(counts)
 
     def row(self, cohort_id: str) -> dict[str, int]:
@@ -254,16 +257,16 @@ class Plan:
                 return plan, index
         return None
 
-    def with_present(self, drift: Sequence[Drift], claimed: Callable[[Stage], frozenset[str]]) -> Plan:
+    def with_present(self, drift: Sequence[Drift], claimed: Callable[[Stage, list[str]], frozenset[str]]) -> Plan:
         """Return the plan with what drifted under what it reuses, and with what other runs are making now.
 
         Args:
             drift: What drifted.
-            claimed: The ids of a stage's tasks that some run is making.
+            claimed: Those of a stage's tasks that some run is making.
         """
         ids = frozenset(gen_id for one in drift for gen_id in one.gen_ids)
         stages = tuple(
-            replace(one, drifted=ids.intersection(one.gen_ids) if ids else ids, claimed=claimed(one.stage))
+            replace(one, drifted=ids.intersection(one.gen_ids) if ids else ids, claimed=claimed(one.stage, one.gen_ids))
             for one in self.stages
         )
         return replace(self, stages=stages, drift=tuple(drift))
@@ -322,7 +325,7 @@ def make_plan(
         config.pipeline,
         tuple(stages.values()),
         selection.combos,
-        (*selection.notes, *config.notes),
+        selection.notes,
         roots=lineage[-1].stage.name if lineage else None,
         lineage=tuple(lineage[:-1]),
     )
@@ -356,9 +359,12 @@ def _orphans(plan: Plan) -> Iterator[str]:
         if stage.stage.parent is None or stage.stage.name == plan.roots:
             continue
         above = plan.stage(stage.stage.parent)
+        lacking = [state != State.REUSE for state in above.states]
+        if not any(lacking):
+            continue
+        reuse = int(State.REUSE)
         count = sum(
-            state == State.REUSE and above.states[source] != State.REUSE
-            for state, source in zip(stage.states, stage.sources, strict=True)
+            [lacking[source] for state, source in zip(stage.states, stage.sources, strict=True) if state == reuse]
         )
         if count:
             noun = "generation exists whose parent does" if count == 1 else "generations exist whose parents do"
@@ -378,8 +384,11 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         sources.extend([index] * len(followed))
         variants.extend(followed)
         led_to.extend(chosen.leads_to[branch])
+    finds = find(present.whole, gen_ids)
     slots, filled = _take_legacy(present, chosen, gen_ids, source_ids, sources, variants)
-    found, states, problems = _standing(present, stage, gen_ids, filled)
+    for index in filled:
+        finds.put(index, present.whole.get(gen_ids[index]))
+    states, problems = _standing(present, stage, gen_ids, filled, finds)
     return StagePlan(
         stage=stage,
         gen_ids=gen_ids,
@@ -389,7 +398,7 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
         states=states,
         source_ids=source_ids,
         branches=led_to,
-        found=found,
+        finds=finds,
         makings=present.makings,
         legacy=present.legacy.intersection(gen_ids[at] for at in filled),
         slots=slots,
@@ -399,19 +408,19 @@ def _stage_plan(chosen: StageSelection, above: StagePlan | None, salt: str, pres
 
 
 def _standing(
-    present: Present, stage: Stage, gen_ids: Sequence[str], filled: Collection[int]
-) -> tuple[list[Found | None], bytearray, dict[str, str]]:
-    """Return for every task what was found of it and its state; and what is wrong, by id.
+    present: Present, stage: Stage, gen_ids: Sequence[str], filled: Collection[int], finds: Finds
+) -> tuple[bytearray, dict[str, str]]:
+    """Return the state of every task; and what is wrong, by id.
 
     Args:
         present: What the stage holds.
         stage: The stage.
         gen_ids: The tasks' ids, in families with legacy generations those that fill the slots.
         filled: The positions of these.
+        finds: What was found of them; what turns out to be another task's is taken out.
     """
-    found = list(map(present.whole.get, gen_ids))
     reuse, mint = int(State.REUSE), int(State.MINT)
-    states = bytearray([mint if one is None else reuse for one in found])
+    states = bytearray([mint if making == NOT_FOUND else reuse for making in finds.makings])
     problems: dict[str, str] = {}
     odd = dict.fromkeys(present.incomplete, State.INCOMPLETE) | dict.fromkeys(present.unusable, State.UNUSABLE)
     if odd:
@@ -421,9 +430,10 @@ def _standing(
     if present.legacy:
         for index, gen_id in enumerate(gen_ids):
             if index not in filled and gen_id in present.legacy:
-                found[index], states[index] = None, State.UNUSABLE
+                finds.put(index, None)
+                states[index] = State.UNUSABLE
                 problems[gen_id] = misnamed(stage, gen_id)
-    return found, states, problems
+    return states, problems
 
 
 def _take_legacy(

@@ -10,54 +10,67 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genpool.adoption import adopt, record_slots
 from genpool.aliases import read_aliases
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
+from genpool.catalog_follower import following
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
 from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
+from genpool.durable import is_there
 from genpool.errors import Drifted
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
+from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
+from genpool.from_reader import Ranking
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
+from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.lineage import plan_roots
 from genpool.locks import pool_lock
-from genpool.membership import adopt, cohort_ids, record_slots
+from genpool.manifests import Manifests
+from genpool.membership import cohort_ids
 from genpool.migration.waiting import refuse_while_half_done
 from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
 from genpool.only import restrict
 from genpool.planner import Drift, Plan, make_plan
+from genpool.pool_scope import JointScope, PoolScope
 from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
 from genpool.roots import RootFinder
-from genpool.scope import CohortScope, Listing, all_matching, find_attempts, find_generation
+from genpool.scope import CohortScope
+from genpool.scores import aggregated_scores, axes_of
+from genpool.signatures import reference_problem
 from genpool.spec import CohortSpec, parse_spec, read_spec
+from genpool.tables import generation_scores, top_texts
 from genpool.trash import Trashed, read_trash, refuse_while_open
 from genpool.trial import try_templates
 from genpool.why import Why, explain, signature_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    import polars as pl
+
+    from genpool.doctor import Progress
     from genpool.llm.client import ModelClient
     from genpool.records import Record
     from genpool.removal import Removal
     from genpool.runner import Runner, RunReport, Watcher
+    from genpool.scores import Judged
     from genpool.signatures import Signature
     from genpool.stages import Stage
     from genpool.store import Attempt
@@ -135,7 +148,7 @@ class Pool:
         return self._read(cohort_id, self.inputs)
 
     def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
-        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, refresh=refresh)
+        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, self._best, refresh=refresh)
         return read_spec(cohort_id, self.config, inputs, find_roots)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
@@ -151,35 +164,48 @@ class Pool:
             InvalidTemplate: A template cannot be rendered.
         """
         inputs = self.inputs
-        selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
-        return self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+        with self._catalog_ahead() as catalog:
+            selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
+            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
 
     def plan_text(self, cohort_id: str, text: str, file: str) -> Plan:
         """Plan a spec that is none of the pool's files, as `plan` does; `file` is what problems call it."""
         inputs = self.inputs
         spec = parse_spec(cohort_id, text, file, self.config, inputs)
-        return self._planned(cohort_id, self._selection(spec, inputs), inputs, retry_exhausted=False)
+        selection = self._selection(spec, inputs)
+        with self._catalog_ahead() as catalog:
+            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
 
-    def _planned(self, cohort_id: str, selection: Selection, inputs: Inputs, *, retry_exhausted: bool) -> Plan:
+    @contextmanager
+    def _catalog_ahead(self) -> Iterator[Catalog]:
+        """Open the catalog, which begins to read what a plan will ask it.
+
+        Raises:
+            PoolBusy: A migration was interrupted: half of it is no ground to plan on.
+        """
         refuse_while_half_done(self.layout)
         with closing(self.catalog()) as catalog:
+            catalog.read_ahead()
+            yield catalog
 
-            def present(stage: Stage) -> Present:
-                return as_configured(stage, catalog.present(stage))
+    def _planned(
+        self, cohort_id: str, selection: Selection, inputs: Inputs, catalog: Catalog, *, retry_exhausted: bool
+    ) -> Plan:
+        def present(stage: Stage) -> Present:
+            return as_configured(stage, catalog.on_shelf(stage))
 
-            roots, pipeline = selection.roots, self.config.pipeline
-            plan = make_plan(
-                cohort_id,
-                selection,
-                self.config,
-                self.store,
-                present,
-                lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
-                retry_exhausted=retry_exhausted,
-            )
-            accepted = read_accepted(self.layout)
-            drift = find_drift(plan, self.config, inputs, lru_cache(catalog.digest), accepted)
-        return plan.with_present(drift, lambda stage: claimed(self.layout, stage.name))
+        roots, pipeline = selection.roots, self.config.pipeline
+        plan = make_plan(
+            cohort_id,
+            selection,
+            self.config,
+            self.store,
+            present,
+            lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
+            retry_exhausted=retry_exhausted,
+        )
+        drift = find_drift(plan, self.config, inputs, catalog, read_accepted(self.layout))
+        return plan.with_present(drift, lambda stage, ids: claimed(self.layout, stage.name, ids))
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
@@ -203,7 +229,8 @@ class Pool:
         """Return what drifted under a cohort's generations, each with a text diff of then and now."""
         inputs = self.inputs
         selection = self._selection(self._read(cohort_id, inputs), inputs)
-        plan = self._planned(cohort_id, selection, inputs, retry_exhausted=False)
+        with self._catalog_ahead() as catalog:
+            plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
         now = sources_now(plan, self.config, inputs)
         return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
 
@@ -309,19 +336,25 @@ class Pool:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def examine(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+    def examine(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Read every file of the pool and say what is wrong. Writes nothing and takes no lock.
 
         Args:
-            progress: Told what is being read, and how many directories of it were.
-        """
-        return examine(self.layout, self.config.pipeline, self.store, progress)
+            progress: Told what is being read, how much of it was, and of how much where that is known.
+            processes: How many processes read at a time, where there are many generations. A program that asks for more
+                than one is started by `if __name__ == "__main__":`, as `multiprocessing` demands.
 
-    def mend(self, progress: Callable[[str, int], None] | None = None) -> Examination:
+        Raises:
+            StorageFailed: One of these processes was killed from outside.
+        """
+        return examine(self.layout, self.config.pipeline, self.store, progress, processes)
+
+    def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
         """Examine the pool, and mend what can be without losing anything.
 
         Args:
             progress: As of `examine`.
+            processes: As of `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -332,7 +365,7 @@ class Pool:
         """
         with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
             refuse_while_half_done(self.layout)
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress))
+            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -346,14 +379,27 @@ class Pool:
         For arguments and errors see `reparse_attempts`.
         """
         pipeline, store = self.config.pipeline, self.store
-        with closing(self.catalog()) as catalog:
+        with closing(self.catalog()) as catalog, following(self.store, pipeline):
             return reparse_attempts(self.layout, pipeline, store, catalog, self.inputs, cohort_id, stage, apply=apply)
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, cohort_id: str, **options: Any) -> RunReport:
-        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop."""
-        return asyncio.run(self.arun(cohort_id, **options))
+    def run(self, cohort_id: str, *, started: Callable[[Runner], None] | None = None, **options: Any) -> RunReport:
+        """Make what a cohort lacks; see `arun`. Not for use inside a running event loop.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
+        """
+
+        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
+            def begun(runner: Runner) -> None:
+                busy()
+                if started is not None:
+                    started(runner)
+
+            return self.arun(cohort_id, started=begun, **options)
+
+        return run_interruptible(work)
 
     async def arun(
         self,
@@ -404,13 +450,18 @@ class Pool:
             refuse_while_half_done(self.layout)
 
             def planned() -> Plan:
-                plan = self._planned(cohort_id, selection, inputs, retry_exhausted=retry_exhausted)
+                with self._catalog_ahead() as catalog:
+                    plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
                 return self._narrowed(plan, on_drift, only)
 
             plan = record_slots(self.layout, planned(), planned)
             adopt(self.layout, spec, plan, inputs, self.config.models)
             options = RunOptions(models, watch, started, retry_exhausted)
-            return await execute(plan, self.config, self.store, inputs, options)
+            with following(self.store, self.config.pipeline):
+                report = await execute(plan, self.config, self.store, inputs, options)
+            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
+                self.manifests.keep_up(cohort_id)
+            return report
 
     def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
@@ -422,15 +473,43 @@ class Pool:
             )
         return plan if only is None else restrict(plan, Path(only), self.config.salt, read_aliases(self.layout))
 
+    @property
+    def manifests(self) -> Manifests:
+        """The manifests of the pool's cohorts: a cache of how their members stand."""
+        return Manifests(self.layout, self.config.pipeline, self.config.salt, self.catalog)
+
     # -- asking ------------------------------------------------------------------------------------
 
     def scope(self, cohort_id: str) -> CohortScope:
-        """Return the scope of a cohort: the way to ask about it.
+        """Return the scope of a cohort: the way to ask about it, from its manifest where there is a good one.
 
         Raises:
             NotFound: The cohort has no membership; it was never run.
         """
-        return CohortScope(self.layout, self.config.pipeline, self.store, self._present, cohort_id, self.config.salt)
+        return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
+
+    def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
+        """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
+        import polars as pl
+
+        judgements = self.scores(*cohort_ids).filter(pl.col("judged_stage") == stage.name)
+        best = top_texts(generation_scores(judgements, axes_of(self.config.pipeline)), number, by)
+        return Ranking(tuple(best.frame["judged_gen_id"]), best.notes)
+
+    def wide_scope(self, cohort_ids: Sequence[str] = ()) -> Judged:
+        """Return what tables are made from: one cohort, several together, or without any all that the pool holds.
+
+        Raises:
+            NotFound: A cohort has no membership; it was never run.
+        """
+        if not cohort_ids:
+            return PoolScope(self.config.pipeline, self.store, self.catalog)
+        scopes = [self.scope(one) for one in dict.fromkeys(cohort_ids)]
+        return scopes[0] if len(scopes) == 1 else JointScope(scopes)
+
+    def scores(self, *cohort_ids: str, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement of some cohorts, or of the whole pool; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self.wide_scope(cohort_ids), reasons=reasons)
 
     def matching(
         self,
@@ -495,23 +574,28 @@ class Pool:
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, self._present_id(gen_id))
+        return find_generation(self.config.pipeline, self.store, self.catalog, self._present_id(gen_id))
 
     def _present_id(self, typed: str) -> str:
         """Return the id that is meant: the typed one, or what it, or the only one that begins so, became.
 
         What bears an id comes before what had it; a whole id comes before the beginning of another.
         """
-        listed = [self.store.listed(stage) for stage in self.config.pipeline]
         aliases = read_aliases(self.layout)
-        if not aliases or any(typed in names for names in listed):
+        if not aliases or reference_problem(typed):
+            return typed
+        if any(is_there(self.layout.generation(stage.name, typed)) for stage in self.config.pipeline):
             return typed
         whole = {new for _, new in aliases.find(typed)}
         if len(whole) == 1:
             return whole.pop()
-        begins = any(name.startswith(typed) for names in listed for name in names)
-        now = None if begins else aliases.only(typed)
+        now = None if self.is_generation(typed) else aliases.only(typed)
         return now[1] if now else typed
+
+    def is_generation(self, beginning: str) -> bool:
+        """Return whether anything that is kept as a generation has an id that begins so."""
+        with closing(self.catalog()) as catalog:
+            return any(beginning_with(catalog, stage, beginning, 1) for stage in self.config.pipeline)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.

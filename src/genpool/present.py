@@ -14,15 +14,12 @@ from genpool.errors import PipelineChanged
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from genpool.finds import Found
     from genpool.signatures import FieldValue, Signature
     from genpool.stages import Stage
 
 Family = tuple[str, str]
 """The source of a family's tasks, and their axis values as canonical JSON."""
-
-Found = tuple[str, int, bytes | None, bytes | None]
-"""A whole generation: its id; the number of its `Making`; the digest of its inputs; the digest of inputs that a child
-has which was made from its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Present:
     """What one stage holds."""
 
     whole: Mapping[str, Found]
-    """Every whole generation by its id, legacy ones too."""
+    """Every whole generation by its id, legacy ones too; of a large stage it may be a `Shelf`."""
     makings: Mapping[int, Making] = field(default_factory=dict)
     """How they were made, by the number in `Found`."""
     incomplete: frozenset[str] = frozenset()

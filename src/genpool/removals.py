@@ -6,9 +6,11 @@ another.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from genpool.catalog_follower import note_removed
 from genpool.locks import pool_lock
 from genpool.migration.waiting import refuse_while_open
 from genpool.present import Present, as_configured
@@ -92,7 +94,17 @@ class Removals:
     def _throw_away(self, removal: Removal) -> Trashed | None:
         if removal.is_empty:
             return None
-        return throw_away(self._layout, removal.verb, removal.cohort, removal.paths(self._layout))
+        return self._noted(throw_away(self._layout, removal.verb, removal.cohort, removal.paths(self._layout)))
+
+    def _noted(self, one: Trashed) -> Trashed:
+        """Drop from the catalog what a removal took away."""
+        gone: dict[str, list[str]] = defaultdict(list)
+        for path in one.moved:
+            folder, *rest = path.split("/")
+            if folder == self._layout.generations.name:
+                gone[rest[0]].append(rest[1])
+        note_removed(self._layout, self._pipeline, self._store.salt, gone)
+        return one
 
     @contextmanager
     def _alone(self, verb: str, *, but: str | None = None) -> Iterator[list[Trashed]]:
@@ -102,7 +114,7 @@ class Removals:
         """
         with pool_lock(self._layout, verb, exclusive=True):
             refuse_while_open(self._layout)
-            yield finish_interrupted(self._layout, but=but)
+            yield [self._noted(one) for one in finish_interrupted(self._layout, but=but)]
 
     def _holdings(self) -> Holdings:
         with closing(self._open_catalog()) as catalog:

@@ -12,15 +12,17 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from genpool.adoption import read_frozen
 from genpool.aliases import read_aliases
 from genpool.errors import CorruptFile, GenpoolError, nearest
-from genpool.from_reader import UNION, From, Listed, Query, Roots, Typed
-from genpool.membership import read_frozen, read_membership
+from genpool.from_reader import BEST, UNION, From, Listed, Query, Ranking, Roots, Typed
+from genpool.membership import cohort_ids, read_membership
 from genpool.yaml_reader import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from genpool.from_reader import FindBest
     from genpool.layout import PoolLayout
     from genpool.present import Present
     from genpool.stages import Pipeline, Stage
@@ -38,15 +40,23 @@ class RootFinder:
         layout: The pool's paths.
         pipeline: The pool's stages.
         present: What each stage holds.
+        best: Ranks the texts of cohorts by their scores.
         refresh: Whether a query is resolved anew, whatever was adopted.
     """
 
     def __init__(
-        self, layout: PoolLayout, pipeline: Pipeline, present: Callable[[Stage], Present], *, refresh: bool = False
+        self,
+        layout: PoolLayout,
+        pipeline: Pipeline,
+        present: Callable[[Stage], Present],
+        best: FindBest,
+        *,
+        refresh: bool = False,
     ) -> None:
         self._layout = layout
         self._pipeline = pipeline
         self._present = cache(present)
+        self._best = best
         self._refresh = refresh
         self._aliases = read_aliases(layout)
 
@@ -157,6 +167,8 @@ class RootFinder:
 
     def _resolved(self, cohort_id: str, query: Query, problems: Problems, notes: tuple[str, ...] = ()) -> Roots | None:
         """Return what the memberships of other cohorts give now."""
+        if query.kind == BEST:
+            return self._ranked(cohort_id, query, problems, notes)
         known = len(problems.found)
         members = [self._members(cohort_id, query, one, problems) for one in query.cohorts]
         if len(problems.found) > known:
@@ -181,6 +193,39 @@ class RootFinder:
             )
             notes = (*notes, f"{said} and are left out; --refresh takes them in later")
         return Roots(query.stage, found, query.as_json(), notes)
+
+    def _ranked(self, cohort_id: str, query: Query, problems: Problems, notes: tuple[str, ...]) -> Roots | None:
+        """Return the best texts of other cohorts as they are judged now."""
+        known = len(problems.found)
+        for one in query.cohorts:
+            self._members(cohort_id, query, one, problems)
+        if len(problems.found) > known:
+            return None
+        names = [one.text for one in query.cohorts]
+        where = f"the best {query.stage.name} texts of {', '.join(names) or 'all cohorts'}"
+        try:
+            names = names or self._others(cohort_id, query.stage)
+            ranking = self._best(query.stage, names, query.top, query.by) if names else Ranking(())
+        except GenpoolError as error:
+            problems.add(f"from: {where}: {error.message}", query.line, error.hint)
+            return None
+        if not ranking.gen_ids:
+            said = "; ".join(ranking.notes) or f"no other cohort has a member of stage {query.stage.name!r}"
+            problems.add(f"from: {where}: there is none: {said}", query.line)
+            return None
+        if len(ranking.gen_ids) < query.top:
+            count = len(ranking.gen_ids)
+            notes = (*notes, f"from: only {count} texts have a {query.by}, fewer than the {query.top} asked for")
+        notes = (*notes, *(f"from: {one}" for one in ranking.notes))
+        return Roots(query.stage, ranking.gen_ids, query.as_json(), notes)
+
+    def _others(self, cohort_id: str, stage: Stage) -> list[str]:
+        """Return every other cohort that was run and has members of a stage."""
+        adopted = [
+            one for one in cohort_ids(self._layout) if one != cohort_id and self._layout.membership(one).is_file()
+        ]
+        members = {one: read_membership(self._layout, self._pipeline, one) for one in adopted}
+        return [name for name, found in members.items() if any(one.stage == stage.name for one in found)]
 
     def _members(self, cohort_id: str, query: Query, typed: Typed, problems: Problems) -> list[str]:
         """Return a cohort's members of the query's stage, each once; note why there are none."""

@@ -1,11 +1,12 @@
 """A Plan to generations: async, bounded, resumable.
 
-Every model has a lane of its own: a queue and as many workers as the model allows calls at once. A task
+Every model has a lane of its own: a queue and as many places as the model allows calls at once. A task
 enters its lane as soon as its parent is committed; there is no barrier between stages, and the deeper task
-goes first. What a run leaves undone, for whatever reason, the next run's plan finds undone.
+goes first. While an answer is being kept, its place is another task's already. What a run leaves undone, for
+whatever reason, the next run's plan finds undone.
 
 A task is claimed before anything is done about it. One that another run has claimed is put aside, without
-holding up a worker, until it is made there or free again.
+holding a place, until it is made there or free again.
 
 Order of writes for one call: intent (on disk before the call is sent), the call, sources, then the
 generation or the attempt, then the settlement. A process may die between any two of them.
@@ -14,17 +15,22 @@ generation or the attempt, then the settlement. A process may die between any tw
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from genpool.calls import Place, Places
 from genpool.errors import (
+    BudgetReached,
     CallFailed,
+    CorruptFile,
     GenpoolError,
     InputError,
     MissingKey,
     ModelUnavailable,
+    PoolBusy,
     StorageFailed,
     StorageFull,
 )
@@ -141,6 +147,14 @@ class RunReport:
         return all(stage.wanted == stage.reused + stage.made for stage in self.stages.values())
 
 
+def on_their_way(calls: int) -> int:
+    """Return how many tasks of a model may be begun and not kept yet, where so many calls are allowed at once.
+
+    It bounds what a kill can lose and what a full disk must still take.
+    """
+    return calls + calls // 2
+
+
 Watcher = Callable[[RunReport], None]
 """Told after every task; it only looks."""
 
@@ -149,7 +163,12 @@ Watcher = Callable[[RunReport], None]
 class _Lane:
     """The tasks of one model that are ready to be made."""
 
-    queue: asyncio.PriorityQueue[Item] = field(default_factory=asyncio.PriorityQueue)
+    places: Places
+    """For calls at once."""
+    room: int
+    """How many tasks may still be begun: besides those with a call in flight, those whose answer is being kept."""
+    queue: list[Item] = field(default_factory=list)
+    """A heap."""
     closed: bool = False
     """Whether the model turned out to be unavailable."""
     failures: int = 0
@@ -192,8 +211,7 @@ class Runner:
         self._open = 0
         self._idle = asyncio.Event()
         self._stop = stop
-        self._given_up = False
-        self._workers: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
 
     def drain(self) -> None:
         """Start nothing new; calls that are running end as they will."""
@@ -207,9 +225,9 @@ class Runner:
         self._idle.set()
 
     def _give_up(self) -> None:
-        self._given_up = self._stop.requested = True
-        for worker in self._workers:
-            worker.cancel()
+        self._stop.requested = True
+        for task in self._running:
+            task.cancel()
         if self._looker is not None:
             self._looker.cancel()
 
@@ -229,7 +247,7 @@ class Runner:
             finally:
                 self._give_up()
                 lookers = [] if self._looker is None else [self._looker]
-                await asyncio.gather(*self._workers, *lookers, return_exceptions=True)
+                await asyncio.gather(*self._running, *lookers, return_exceptions=True)
         return self.report
 
     # -- lanes -------------------------------------------------------------------------------------
@@ -238,28 +256,51 @@ class Runner:
         stage = self.plan.stages[at]
         model = _COPY_LANE if stage.copies(index) else self.plan.model_of(stage, index) or _COPY_LANE
         if model not in self._lanes:
-            self._lanes[model] = _Lane()
-            count = self._concurrency.get(model, _COPY_WORKERS)
-            self._workers += [asyncio.create_task(self._work(self._lanes[model])) for _ in range(count)]
+            self._lanes[model] = self._new_lane(self._concurrency.get(model, _COPY_WORKERS))
+        lane = self._lanes[model]
         self._open += 1
-        self._lanes[model].queue.put_nowait((-at, index, at))
+        heapq.heappush(lane.queue, (-at, index, at))
+        self._begin(lane)
 
-    async def _work(self, lane: _Lane) -> None:
-        """Take tasks from a lane; when draining or closed, take them without making them."""
-        while not self._given_up:
-            _, index, at = await lane.queue.get()
-            try:
-                if not self._stop.requested and not lane.closed:
-                    await self._make(lane, at, index)
-                    self._watch(self.report)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other lanes must not wait for ever
-                self._halt(_defect(self.plan.stages[at].gen_ids[index], error))
-            finally:
-                self._open -= 1
-                if not self._open:
-                    self._idle.set()
+    def _new_lane(self, calls: int) -> _Lane:
+        lane = _Lane(Places(calls, lambda: self._begin(lane)), on_their_way(calls))
+        return lane
 
-    async def _make(self, lane: _Lane, at: int, index: int) -> None:
+    def _begin(self, lane: _Lane) -> None:
+        """Begin as many tasks of a lane as may be; when draining or closed, take them without making them."""
+        if self._stop.requested or lane.closed:
+            dropped = len(lane.queue)
+            lane.queue.clear()
+            self._end(dropped)
+            return
+        while lane.queue and lane.room and lane.places.free:
+            _, index, at = heapq.heappop(lane.queue)
+            lane.room -= 1
+            task = asyncio.create_task(self._work(lane, at, index, lane.places.taken()))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _end(self, count: int = 1) -> None:
+        """Count tasks that are made or will not be."""
+        self._open -= count
+        if not self._open:
+            self._idle.set()
+
+    async def _work(self, lane: _Lane, at: int, index: int, place: Place) -> None:
+        """Make a task, and begin the next ones of its lane."""
+        try:
+            if not self._stop.requested and not lane.closed:
+                await self._make(lane, at, index, place)
+                self._watch(self.report)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other lanes must not wait for ever
+            self._halt(_defect(self.plan.stages[at].gen_ids[index], error))
+        finally:
+            lane.room += 1
+            place.give_back()
+            self._begin(lane)
+            self._end()
+
+    async def _make(self, lane: _Lane, at: int, index: int, place: Place) -> None:
         """Make one task and let its children in; what can go wrong is told, not raised."""
         stage = self.plan.stages[at]
         name, gen_id = stage.stage.name, stage.gen_ids[index]
@@ -268,14 +309,17 @@ class Runner:
                 self._park(at, index)
                 return
             try:
-                made = await self._writer.make(stage, index)
+                made = await self._writer.make(stage, index, place)
             finally:
                 self._claims.give_back(name, gen_id)
         except (ModelUnavailable, MissingKey) as error:
             if not lane.closed:  # told once; the lane's other tasks were not tried
                 self._fail(stage, index, error)
             lane.closed = True
-        except StorageFailed as error:
+        except BudgetReached as error:  # other models may be cheaper, or have no price
+            lane.closed = True
+            self.report.stopped_by = self.report.stopped_by or error
+        except (CorruptFile, PoolBusy, StorageFailed) as error:
             self._halt(error)
         except GenpoolError as error:
             self._fail(stage, index, error)
@@ -322,7 +366,7 @@ class Runner:
             for one, is_free in zip(parked, free, strict=True):
                 if is_free:
                     self._enqueue(*one)
-                    self._open -= 1
+                    self._end()
                 else:
                     self._parked.append(one)
             self.report.waiting = len(self._parked)

@@ -1,6 +1,8 @@
-"""CohortScope: read-only questions about one cohort, answered from its membership, the catalog and the store.
+"""CohortScope: read-only questions about one cohort.
 
-It never needs the spec, the templates or the network.
+They are answered from the cohort's manifest where there is a good one, otherwise from its membership and the catalog,
+and the answers are the same; records are read where what is asked for is in them. It never needs the spec, the
+templates or the network.
 """
 
 from __future__ import annotations
@@ -11,59 +13,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from genpool.aliases import read_aliases
-from genpool.errors import CorruptGeneration, InvalidSignature, NotFound, PoolError
-from genpool.filters import Candidate, choose, read_conditions
-from genpool.gen_ids import gen_id as id_of
-from genpool.membership import Member, cohort_ids, read_membership
+from genpool.coded import Coded
+from genpool.errors import CorruptGeneration, InvalidSignature, PoolError
+from genpool.filters import choose_rows, read_conditions
+from genpool.finding import Listing, MemberState, lineage, stated
+from genpool.manifest import ManifestStanding
+from genpool.manifests import Fault, Manifests, Unfit
+from genpool.membership import cohort_ids, read_members
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
-from genpool.present import of_another_task
-from genpool.signatures import Signature
-from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
+from genpool.scores import aggregated_scores, read_reasons, stage_frames
+from genpool.stages import REPLICATE_FIELD, TEMPLATE_FIELD
+from genpool.standing import MISSING, UNUSABLE, CatalogStanding, StageColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    import polars as pl
+
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
-    from genpool.present import Present
     from genpool.records import Record
-    from genpool.signatures import FieldValue
+    from genpool.signatures import FieldValue, Signature
     from genpool.stages import Pipeline, Stage
-    from genpool.store import Attempt, GenerationStore
-
-OWN = "own"
-REUSED = "reused"
-MISSING = "missing"
-UNUSABLE = "unusable"
-MADE = "made"
-
-_CANDIDATES = 5
-"""So many of the ids that an ambiguous beginning may stand for are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemberState:
-    """One member and how it stands."""
-
-    stage: str
-    gen_id: str
-    state: str
-    """`own` (this cohort's run made it), `reused` (another's), `missing`, or `unusable` (its record is damaged, or
-    states another task); `made` where no cohort was asked about."""
-    record: Record | None
-    """Its record; None where it is missing or unusable."""
-    fields: Mapping[str, FieldValue]
-    """Its signature's fields: from the record, or where it is missing from the membership."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What was asked for, and how much of it nobody can tell."""
-
-    members: tuple[MemberState, ...]
-    unread: tuple[str, ...] = ()
-    """Ids that were left out because they, or something above them, cannot be read."""
+    from genpool.standing import Standing
+    from genpool.store import GenerationStore
 
 
 @dataclass(slots=True)
@@ -103,7 +77,7 @@ class CohortScope:
         layout: The pool's paths.
         pipeline: The pool's pipeline.
         store: The pool's store.
-        present: What each stage holds: a catalog's `present`.
+        open_catalog: Opens the index of the store.
         cohort_id: The cohort.
         salt: The pool's salt.
 
@@ -116,36 +90,89 @@ class CohortScope:
         layout: PoolLayout,
         pipeline: Pipeline,
         store: GenerationStore,
-        present: Callable[[Stage], Present],
+        open_catalog: Callable[[], Catalog],
         cohort_id: str,
         salt: str,
     ) -> None:
         self.cohort_id = cohort_id
         self._salt = salt
-        self._look = present
+        self._open = open_catalog
         self._layout = layout
         self._pipeline = pipeline
         self._store = store
-        self._members = read_membership(layout, pipeline, cohort_id)
-
-    @property
-    def member_ids(self) -> tuple[str, ...]:
-        """The gen ids of all members, in plan order."""
-        return tuple(member.gen_id for member in self._members)
+        self._manifest = Manifests(layout, pipeline, salt, open_catalog).good(cohort_id)
+        self._standing: Standing = (
+            self.from_catalog if isinstance(self._manifest, Unfit) else ManifestStanding(self._manifest)
+        )
 
     @cached_property
-    def _present(self) -> Mapping[str, Present]:
-        """Stage name to what the store holds of it, for every stage that has a member."""
-        return {name: self._look(self._pipeline[name]) for name in {member.stage for member in self._members}}
+    def from_catalog(self) -> CatalogStanding:
+        """How the members stand by membership and catalog, whatever a manifest says."""
+        members = read_members(self._layout, self._pipeline, self.cohort_id)
+        return CatalogStanding(members, self._open, self.cohort_id, self._salt)
+
+    @property
+    def answered_from(self) -> str:
+        """What the answers come from: `manifest` or `catalog`. They are the same."""
+        return "catalog" if isinstance(self._manifest, Unfit) else "manifest"
+
+    @property
+    def unfit(self) -> Unfit | None:
+        """Why the cohort's manifest is not used; None where it is, or there is none."""
+        found = self._manifest
+        return found if isinstance(found, Unfit) and found.fault is not Fault.ABSENT else None
+
+    @property
+    def size(self) -> int:
+        """How many members the cohort has."""
+        return sum(count for _, count in self._standing.runs)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that have a member, in plan order."""
+        return tuple(self._standing.stages)
+
+    @cached_property
+    def member_ids(self) -> tuple[str, ...]:
+        """The gen ids of all members, in plan order."""
+        ids = {name: self._standing.gen_ids(name) for name in self._standing.stages}
+        return tuple(ids[name][row] for name, row in self._rows())
+
+    def columns(self, stage: str | None = None) -> dict[str, StageColumns]:
+        """Return what is known of the members without opening a file of a generation, as columns by stage.
+
+        They are the same whether a manifest or the catalog answers.
+
+        Args:
+            stage: Only this stage's.
+        """
+        return {name: self._standing.columns(name) for name in self._standing.stages if stage in {None, name}}
+
+    def _rows(self, stage: str | None = None) -> Iterator[tuple[str, int]]:
+        """Yield stage and row of every member, in plan order."""
+        next_row = dict.fromkeys(self._standing.stages, 0)
+        for name, count in self._standing.runs:
+            start = next_row[name]
+            next_row[name] = start + count
+            if stage in {None, name}:
+                yield from ((name, row) for row in range(start, start + count))
 
     def problems(self) -> dict[str, str]:
         """Return the members that are unusable, each with what is wrong."""
         found = {}
-        for member in self._members:
-            said = self._present[member.stage].unusable.get(member.gen_id) or self._of_another_task(member)
+        for name, row in self._standing_rows(UNUSABLE):
+            said = self.from_catalog.problem(name, row)
             if said is not None:
-                found[member.gen_id] = said
+                found[self._standing.gen_ids(name)[row]] = said
         return found
+
+    def _standing_rows(self, *states: str) -> list[tuple[str, int]]:
+        """Return stage and row of the members that are in some state, in plan order."""
+        rows = {name: self._standing.states(name).rows_of(*states) for name in self._standing.stages}
+        if not any(rows.values()):
+            return []
+        chosen = {name: frozenset(found) for name, found in rows.items()}
+        return [(name, row) for name, row in self._rows() if row in chosen[name]]
 
     def members(self, stage: str | None = None) -> Iterator[MemberState]:
         """Yield the members, in plan order, each with how it stands.
@@ -156,19 +183,22 @@ class CohortScope:
         Raises:
             CorruptGeneration: A member's record is damaged.
         """
-        for member in self._members:
-            if stage in {None, member.stage}:
-                yield self._state(member)
+        for name, row in self._rows(stage):
+            yield self._state(name, row)
 
-    def _state(self, member: Member) -> MemberState:
-        state = self._standing(member)
+    def _state(self, name: str, row: int) -> MemberState:
+        columns = self._standing.columns(name)
+        gen_id, state = columns.gen_ids[row], columns.states[row]
         if state in {MISSING, UNUSABLE}:
-            return MemberState(member.stage, member.gen_id, state, None, member.fields)
-        record = self._record(self._pipeline[member.stage], member.gen_id)
-        fields = _stated(record)
-        if record.is_legacy and member.fields.get(REPLICATE_FIELD):
-            fields[REPLICATE_FIELD] = int(member.fields[REPLICATE_FIELD])  # its slot in this cohort's plan
-        return MemberState(member.stage, member.gen_id, state, record, fields)
+            said = {field: column[row] for field, column in columns.fields.items()}
+            known = {field: value for field, value in said.items() if value is not None}
+            return MemberState(name, gen_id, state, None, known)
+        record = self._record(columns.stage, gen_id)
+        fields = stated(record)
+        slot = columns.fields[REPLICATE_FIELD][row]
+        if record.is_legacy and slot is not None:
+            fields[REPLICATE_FIELD] = slot
+        return MemberState(name, gen_id, state, record, fields)
 
     def matching(
         self,
@@ -193,79 +223,46 @@ class CohortScope:
         """
         asked = None if stage is None else self._pipeline[stage]
         conditions = read_conditions(self._pipeline, read_aliases(self._layout).conditions(where or {}), asked)
-        members = [one for one in self._members if stage in {None, one.stage}]
-        candidates = [Candidate(self._pipeline[one.stage], one.gen_id, self._origin(one)) for one in members]
-        chosen = choose(
-            self._pipeline,
-            candidates,
-            self._fields_of,
-            conditions,
-            origins,
-            cohort_ids(self._layout) if origins else (),
-        )
+        tables = {name: self._standing.columns(name) for name in self._standing.stages if stage in {None, name}}
+        known = cohort_ids(self._layout) if origins else ()
+        chosen = choose_rows(self._pipeline, tables, self._fields_of, conditions, origins, known)
 
-        def kept(places: Iterable[int]) -> list[Member]:
-            return [members[at] for at in places if not states or self._standing(members[at]) in states]
+        def kept(rows: Mapping[str, Collection[int]]) -> list[tuple[str, int]]:
+            return [
+                (name, row)
+                for name, row in self._rows(stage)
+                if row in rows[name] and (not states or tables[name].states[row] in states)
+            ]
 
-        return Listing(
-            tuple(self._state(one) for one in kept(chosen.places)), tuple(one.gen_id for one in kept(chosen.unread))
-        )
-
-    def _origin(self, member: Member) -> str | None:
-        present = self._present[member.stage]
-        return present.origin(member.gen_id) if member.gen_id in present.whole else None
+        unread = tuple(tables[name].gen_ids[row] for name, row in kept(chosen.unread))
+        return Listing(tuple(self._state(*one) for one in kept(chosen.rows)), unread)
 
     @cached_property
-    def _known(self) -> dict[tuple[str, str], Mapping[str, FieldValue] | None]:
-        """The fields of tasks as far as they were looked up; the membership's lines to begin with."""
-        return {
-            (one.stage, one.gen_id): one.fields
-            for one in self._members
-            if len(one.fields) == len(self._pipeline[one.stage].fields)
-        }
+    def _row_of(self) -> dict[str, dict[str, int]]:
+        """Stage to gen id to row, for the stages that were asked for."""
+        return {}
+
+    def _member_row(self, stage: Stage, gen_id: str) -> int | None:
+        """Return the row of a member by its id; None where it is no member."""
+        if stage.name not in self._standing.stages:
+            return None
+        if stage.name not in self._row_of:
+            ids = self._standing.gen_ids(stage.name)
+            self._row_of[stage.name] = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
+        return self._row_of[stage.name].get(gen_id)
 
     def _fields_of(self, stage: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
-        """Return the fields of a member or of what is above one: as the membership says, else its record."""
-        key = stage.name, gen_id
-        if key not in self._known:
-            try:
-                self._known[key] = _stated(self._store.record(stage, gen_id))
-            except (PoolError, InvalidSignature):
-                self._known[key] = None
-        return self._known[key]
-
-    def _standing(self, member: Member) -> str:
-        """Return how a member stands, from the catalog alone."""
-        present = self._present[member.stage]
-        if member.gen_id not in present.whole:
-            return UNUSABLE if member.gen_id in present.unusable else MISSING
-        if self._of_another_task(member) is not None:
-            return UNUSABLE
-        return OWN if present.origin(member.gen_id) == self.cohort_id else REUSED
-
-    def _of_another_task(self, member: Member) -> str | None:
-        """Return what is wrong where a legacy record of another task stands under a member's id, as a plan says it."""
-        present = self._present[member.stage]
-        if member.gen_id not in present.legacy:
-            return None
+        """Return the fields of a member or of what is above one: of the columns, else of its record."""
+        row = self._member_row(stage, gen_id)
+        if row is not None:
+            columns = self._standing.columns(stage.name)
+            fields = {name: column[row] for name, column in columns.fields.items()}
+            if all(value is not None for value in fields.values()):
+                return {name: value for name, value in fields.items() if value is not None}
         try:
-            signature = self._signature(member)
-        except InvalidSignature:
-            return None  # a membership need not have the fields: then the record says what it is
-        minted = id_of(signature, self._salt)
-        return of_another_task(present, signature, minted) if minted == member.gen_id else None
-
-    def _signature(self, member: Member) -> Signature:
-        """Return the signature that the membership states.
-
-        Raises:
-            InvalidSignature: It does not state a whole one.
-        """
-        fields: dict[str, FieldValue] = dict(member.fields)
-        stated = member.fields.get(REPLICATE_FIELD, "")
-        if stated.isascii() and stated.isdecimal() and len(stated) < 11:
-            fields[REPLICATE_FIELD] = int(stated)
-        return Signature.of(self._pipeline[member.stage], fields)
+            return stated(self._store.record(stage, gen_id))
+        except (PoolError, InvalidSignature):
+            return None
 
     def _record(self, stage: Stage, gen_id: str) -> Record:
         try:
@@ -276,49 +273,90 @@ class CohortScope:
     def counts(self) -> dict[str, StageCounts]:
         """Return how the members of every stage stand. No generation's files are opened."""
         found: dict[str, StageCounts] = {}
-        attempted = {stage.name: self._store.attempted(stage) for stage in self._pipeline}
-        for member in self._members:
-            counts = found.setdefault(member.stage, StageCounts())
-            state = self._standing(member)
-            counts.wanted += 1
-            setattr(counts, state, getattr(counts, state) + 1)
-            if state == MISSING and member.gen_id in attempted[member.stage]:
-                counts.attempts += len(unacceptable(self._store, self._pipeline[member.stage], member.gen_id))
+        for name in self._standing.stages:
+            tally = self._standing.states(name).tally()
+            found[name] = StageCounts(wanted=sum(tally.values()), **tally)
+            if found[name].missing:
+                found[name].attempts = self._attempts(self._pipeline[name])
         return found
+
+    def _attempts(self, stage: Stage) -> int:
+        """Return how many attempts at a stage's missing members are kept."""
+        attempted = self._store.attempted(stage)
+        if not attempted:
+            return 0
+        ids = self._standing.gen_ids(stage.name)
+        missing = (ids[row] for row in self._standing.states(stage.name).rows_of(MISSING))
+        return sum(len(unacceptable(self._store, stage, gen_id)) for gen_id in missing if gen_id in attempted)
 
     def mean_scores(self) -> list[MeanScore]:
         """Return the mean score of every rubric for every chain of templates that it judged.
 
-        Scores stay on their rubric's own scale; judgements on different scales are not mixed. A judgement whose record,
-        or one above it, cannot be read is left out; `counts` and `problems` tell of it.
+        Scores stay on their rubric's own scale; judgements on different scales are not mixed. A judgement that cannot
+        be read, or above which something cannot, is left out; `counts` and `problems` tell of it.
         """
         values: dict[tuple[str, str, float, float], list[float]] = defaultdict(list)
-        chains: dict[str, str | None] = {}
-        for member in self._members:
-            if not self._pipeline[member.stage].judges or self._standing(member) in {MISSING, UNUSABLE}:
-                continue
-            try:
-                record = self._record(self._pipeline[member.stage], member.gen_id)
-            except PoolError:
-                continue
-            judged = self._chain(record, chains)
-            if judged is None or record.score is None:
-                continue
-            score = record.score
-            rubric = str(record.signature.get(TEMPLATE_FIELD) or member.stage)
-            values[judged, rubric, score.min, score.max].append(score.value)
+        for name in self._standing.stages:
+            stage = self._pipeline[name]
+            if stage.judges:
+                self._collect_scores(self._standing.columns(name), values)
         return [MeanScore(*key, sum(scores) / len(scores), len(scores)) for key, scores in sorted(values.items())]
 
-    def _chain(self, record: Record, chains: dict[str, str | None]) -> str | None:
-        """Return the templates above a record, nearest the root first; None where one above cannot be read."""
-        source = record.signature.source
-        if source not in chains:
-            try:
-                above = [str(one.signature.get(TEMPLATE_FIELD) or one.stage.name) for one in self.ancestors(record)]
-                chains[source] = " → ".join(reversed(above))
-            except (PoolError, InvalidSignature):
-                chains[source] = None
-        return chains[source]
+    def _collect_scores(self, columns: StageColumns, values: dict[tuple[str, str, float, float], list[float]]) -> None:
+        """Add a stage's scores to those of their rubric and of the chain of templates that they judged."""
+        stage = columns.stage
+        sources = columns.fields[stage.fields[0]]
+        chains = [self._chain(stage, str(source)) for source in sources.values]
+        rubrics = columns.fields.get(TEMPLATE_FIELD) or Coded.constant(stage.name, len(columns.gen_ids))
+        for row, (code, score) in enumerate(zip(sources.codes, columns.scores, strict=True)):
+            judged, least, most = chains[code], columns.least[row], columns.most[row]
+            if judged is None or score is None or least is None or most is None:
+                continue
+            values[judged, str(rubrics[row]), least, most].append(score)
+
+    @cached_property
+    def _chains(self) -> dict[tuple[str, str], str | None]:
+        """The templates of generations and of those above them, as far as they were looked up."""
+        return {}
+
+    def _chain(self, stage: Stage, source: str) -> str | None:
+        """Return the templates above a task, nearest the root first; None where something above cannot be read."""
+        if stage.parent is None:
+            return ""
+        key = stage.parent, source
+        if key not in self._chains:
+            self._chains[key] = self._chain_of(self._pipeline[stage.parent], source)
+        return self._chains[key]
+
+    def _chain_of(self, stage: Stage, gen_id: str) -> str | None:
+        row = self._member_row(stage, gen_id)
+        if row is not None and self._standing.states(stage.name)[row] in {MISSING, UNUSABLE}:
+            return None
+        fields = self._fields_of(stage, gen_id)
+        above = None if fields is None else self._chain(stage, str(fields[stage.fields[0]]))
+        if fields is None or above is None:
+            return None
+        own = str(fields.get(TEMPLATE_FIELD) or stage.name)
+        return f"{above} → {own}" if above else own
+
+    # -- scores ------------------------------------------------------------------------------------
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pool's stages."""
+        return self._pipeline
+
+    def scores(self, *, reasons: bool = False) -> pl.DataFrame:
+        """Return a row a judgement, its lineage in columns; see `genpool.scores.aggregated_scores`."""
+        return aggregated_scores(self, reasons=reasons)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return every stage's members, and what is above members; see `genpool.scores.Judged`."""
+        return stage_frames(self._pipeline, self.columns(), self._open)
+
+    def reasons(self, stage: Stage, gen_ids: Iterable[str]) -> list[str | None]:
+        """Return what judges gave as their reasons; None where a text cannot be read or has none."""
+        return read_reasons(self._store, stage, gen_ids)
 
     def _repr_html_(self) -> str:
         """Return the counts as a table for a notebook."""
@@ -333,115 +371,10 @@ class CohortScope:
         Raises:
             InvalidSignature: The membership does not have the signature of a missing member.
         """
-        for member in self._members:
-            if stage in {None, member.stage} and self._standing(member) == MISSING:
-                yield self._signature(member)
+        for name, row in self._standing_rows(MISSING):
+            if stage in {None, name}:
+                yield self._standing.columns(name).signature(row)
 
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""
         return lineage(self._pipeline, self._store, record)
-
-
-def _stated(record: Record) -> dict[str, FieldValue]:
-    """Return the fields that a record states: a legacy one may have no replicate."""
-    return {name: value for name, value in record.stated().items() if value is not None}
-
-
-def all_matching(
-    pipeline: Pipeline,
-    store: GenerationStore,
-    catalog: Catalog,
-    cohorts: Iterable[str],
-    *,
-    stage: Stage | None = None,
-    where: Mapping[str, Iterable[str]] | None = None,
-    origins: Collection[str] = (),
-) -> Listing:
-    """Return the generations of a whole pool that are asked for, by stage and id; see `CohortScope.matching`.
-
-    A legacy generation's replicate is its slot.
-    """
-    conditions = read_conditions(pipeline, where or {}, stage)
-    signatures = {one.name: dict(catalog.signatures(one)) for one in pipeline}
-    present = {one.name: catalog.present(one) for one in ((stage,) if stage else pipeline)}
-
-    def fields_of(of: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
-        found = signatures[of.name].get(gen_id)
-        return None if found is None else found.as_dict()
-
-    candidates = [
-        Candidate(pipeline[name], gen_id, present[name].origin(gen_id))
-        for name in present
-        for gen_id in signatures[name]
-    ]
-    chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohorts)
-    members = []
-    for one in (candidates[at] for at in chosen.places):
-        fields = signatures[one.stage.name][one.gen_id].as_dict()
-        members.append(MemberState(one.stage.name, one.gen_id, MADE, store.record(one.stage, one.gen_id), fields))
-    damaged = [gen_id for name in present for gen_id in present[name].unusable]
-    return Listing(tuple(members), (*(candidates[at].gen_id for at in chosen.unread), *damaged))
-
-
-def lineage(pipeline: Pipeline, store: GenerationStore, record: Record) -> list[Record]:
-    """Return the records above one, nearest first.
-
-    Raises:
-        NotFound: An ancestor does not exist.
-        CorruptGeneration: An ancestor's record is damaged.
-    """
-    found = []
-    while record.stage.parent is not None:
-        record = store.record(pipeline[record.stage.parent], str(record.signature[PARENT_FIELD]))
-        found.append(record)
-    return found
-
-
-def find_generation(pipeline: Pipeline, store: GenerationStore, gen_id: str) -> Record:
-    """Return the record of a generation by its id, or by the only id that starts so.
-
-    Raises:
-        NotFound: No generation, or more than one, has an id that starts so.
-    """
-    found = _only(pipeline, store.listed, gen_id, "generations have an id")
-    if found is None:
-        raise NotFound(
-            f"no generation has the id {gen_id!r}", hint="`genpool ls <cohort>` lists a cohort's generations"
-        )
-    return store.record(*found)
-
-
-def find_attempts(
-    pipeline: Pipeline, store: GenerationStore, gen_id: str
-) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
-    """Return stage, id and attempts of a task by its id, or by the only one that starts so.
-
-    Returns:
-        None where no attempts were kept at a task with such an id.
-
-    Raises:
-        NotFound: Attempts at more than one such task were kept.
-    """
-    found = _only(pipeline, store.attempted, gen_id, "tasks with attempts have an id")
-    return None if found is None else (*found, store.attempts(*found))
-
-
-def _only(
-    pipeline: Pipeline, listed: Callable[[Stage], frozenset[str]], gen_id: str, what: str
-) -> tuple[Stage, str] | None:
-    """Return stage and id of what bears an id, or of the only thing whose id starts so; None where nothing does.
-
-    Raises:
-        NotFound: Several ids start so.
-    """
-    matches = []
-    for stage in pipeline:
-        names = listed(stage)
-        if gen_id in names:
-            return stage, gen_id
-        matches += [(stage, one) for one in names if gen_id and one.startswith(gen_id)]
-    if len(matches) > 1:
-        ids = sorted(one for _, one in matches)
-        shown = ", ".join(ids[:_CANDIDATES]) + (" …" if len(ids) > _CANDIDATES else "")
-        raise NotFound(f"{len(ids)} {what} that starts with {gen_id!r}: {shown}", hint="type more of it")
-    return matches[0] if matches else None

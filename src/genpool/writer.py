@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from genpool.calls import Answer, Caller, Errand, Stopped
 from genpool.canonical import Json, sha256
-from genpool.catalog import parent_bytes
+from genpool.catalog_rows import parent_bytes
 from genpool.drift import combo_bytes, model_bytes, sent_by, template_bytes
 from genpool.errors import GenpoolError, ModelUnavailable, nearest
 from genpool.grouping import Grouped, to_the_end
@@ -27,6 +27,7 @@ from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from genpool.calls import Place
     from genpool.config import ModelEntry, PoolConfig
     from genpool.directory_store import DirectoryStore
     from genpool.llm.clients import Clients
@@ -118,12 +119,13 @@ class TaskWriter:
         name = stage.value(index, TEMPLATE_FIELD)
         return self.inputs.template(stage.stage.name, DEFAULT_TEMPLATE if name is None else str(name))
 
-    async def make(self, stage: StagePlan, index: int) -> Made:
+    async def make(self, stage: StagePlan, index: int, place: Place) -> Made:
         """Make one task, which is claimed; what another run has made since the plan is found, not made again.
 
         Args:
             stage: The stage's plan.
             index: The task's position in it.
+            place: Held while a call may be in flight; given back while its answer is kept.
 
         Raises:
             CallFailed: The call failed.
@@ -144,10 +146,12 @@ class TaskWriter:
         while kept < limit and not self.low_on_space:  # what is on its way needs the space that is left
             work = self._prepare(stage, index, entry, kept)
             errand = Errand(stage.stage.name, gen_id, entry, work.request, work.worst_price)
+            await place.take()
             try:
                 answer = await self.caller.ask(client, errand)
             except Stopped:
                 break
+            place.give_back()
             reason, parsed = _judged(answer.completion, work.template)
             generation = self._generation(stage, index, work, answer, parsed)
             made = await to_the_end(self._keep(generation, reason, answer, entry))

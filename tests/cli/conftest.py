@@ -62,6 +62,12 @@ def genpool(root: Path, capsys: pytest.CaptureFixture[str]) -> Type:
     return typed
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Give a file another content as an editor does: by another file, so that its folder is seen to have changed."""
+    path.unlink()
+    path.write_text(text)
+
+
 def rewrite(path: Path, old: str, new: str) -> None:
     """Change a text in a file; it must be there."""
     text = path.read_text()

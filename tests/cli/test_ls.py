@@ -9,6 +9,8 @@ import pytest
 from genpool.pool import Pool
 from tests.small_pools import make_pool, whole_cohort, write_rows, write_spec
 
+from .conftest import replace_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -106,7 +108,7 @@ def test_a_level_with_a_comma_is_typed_in_quotation_marks(genpool: Type, root: P
 
 def test_what_cannot_be_told_is_counted(genpool: Type, root: Path) -> None:
     damaged = next((root / "gens/draft").iterdir())
-    (damaged / "metadata.json").write_text("{")
+    replace_file(damaged / "metadata.json", "{")
     said = genpool("ls", "--stage", "draft")
     assert said.code == 0
     assert damaged.name not in said.out

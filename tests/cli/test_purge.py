@@ -11,7 +11,7 @@ from genpool.locks import pool_lock
 from genpool.pool import Pool
 from tests.small_pools import generations, make_pool, tree, whole_cohort, write_rows, write_spec
 
-from .conftest import rewrite
+from .conftest import replace_file, rewrite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ def test_where_a_membership_cannot_be_read_nothing_is_removed(genpool: Type, roo
 
 def test_a_damaged_member_is_not_moved_and_keeps_what_it_starts_from(genpool: Type, root: Path) -> None:
     damaged = next(path for path in sorted((root / "gens/evaluation").iterdir()))
-    rewrite(damaged / "metadata.json", '"score"', '"scor"')
+    replace_file(damaged / "metadata.json", (damaged / "metadata.json").read_text().replace('"score"', '"scor"'))
     found = purge(genpool, "--yes")
     assert damaged.is_dir()
     assert {"stage": "evaluation", "gen_id": damaged.name, "why": "damaged", "by": []} in found["stays"]

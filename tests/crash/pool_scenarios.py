@@ -9,9 +9,9 @@ import csv
 import hashlib
 from typing import TYPE_CHECKING
 
+from genpool.adoption import adopt, record_slots
 from genpool.drift import read_accepted
 from genpool.errors import GenpoolError
-from genpool.membership import adopt, record_slots
 from genpool.pool import Pool
 from genpool.slots import read_slots
 from tests.legacy_pools import write_legacy

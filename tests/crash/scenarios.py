@@ -12,12 +12,12 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from genpool import durable
+from genpool.adoption import adopt, membership_bytes
 from genpool.directory_store import DirectoryStore
 from genpool.errors import GenpoolError, NotFound
 from genpool.layout import PoolLayout
 from genpool.ledger import Ledger
 from genpool.locks import pool_lock
-from genpool.membership import adopt, membership_bytes
 from genpool.pool import Pool
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.bar(9)
 SEED = 20260101
 MENDED = ("combos.jsonl", "legacy.csv", "drift.csv", "ledger/")
 """Files whose last line may be torn."""
+MANIFEST = "cohorts/c/manifest.json"
 
 
 @pytest.fixture
@@ -82,22 +83,29 @@ def test_whatever_file_is_damaged_no_fix_makes_it_worse(root: Path, full: bool, 
     pool.scope("c").counts()  # there is a catalog
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.stat().st_size]
     files = [path for path in files if "gens" not in path.parts and path.name != "pool.yaml"]
+    manifest = (root / MANIFEST).read_bytes()
     count, worse = 0, []
     for path, damaged in damages(files, 2_000 if full else 100):
         before, name = contents(root), path.relative_to(root).as_posix()
         was = path.read_bytes()
         path.write_bytes(damaged)
         count += 1
-        pool.mend()
+        told = any(one.path == name for one in pool.mend().findings)
         after = contents(root)
         kept = after.pop(f"{name}.torn", b"")
         changed = bool(kept) and not name.startswith(MENDED)
-        if not name.startswith(".genpool"):  # what was cut off the damaged file is beside it, and no byte is lost
+        if name == MANIFEST:
+            changed |= name in after or not told
+        after[MANIFEST] = before[MANIFEST]  # a cache: what is damaged, or no longer fits, is told and removed
+        if name != MANIFEST and not name.startswith(
+            ".genpool"
+        ):  # what was cut off the damaged file is beside it, and no byte is lost
             changed |= (after[name] + kept).rstrip(b"\n") != damaged.rstrip(b"\n")
             after[name] = before[name]
         if changed or after != before:
             worse.append((name, was, damaged))
         path.write_bytes(was)
+        (root / MANIFEST).write_bytes(manifest)
         path.with_name(f"{path.name}.torn").unlink(missing_ok=True)
     said = f"damage elsewhere: {count} places in {len(files)} files, {len(worse)} made worse by a fix"
     proof(said, elsewhere=count, worse=len(worse))

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from genpool.adoption import membership_bytes
 from genpool.claims import Claims
 from genpool.layout import PoolLayout
-from genpool.membership import membership_bytes
 from genpool.planner import State
 from genpool.pool import Pool
 from tests.legacy_pools import (
@@ -141,6 +141,7 @@ def root() -> Iterator[Path]:
         claims = Claims(PoolLayout(root))
         for stage, gen_id in filler.lacking[::7]:
             assert claims.take(stage, gen_id)
+        (root / "claimed.txt").write_text("".join(f"{stage} {gen_id}\n" for stage, gen_id in filler.lacking[::7]))
         yield root
 
 
@@ -170,8 +171,8 @@ def drifted_in(root: Path, stage: str) -> set[str]:
 
 
 def claimed_in(root: Path, stage: str) -> set[str]:
-    folder = root / ".genpool" / "claims" / stage
-    return {path.name for path in folder.iterdir()}
+    lines = (line.split() for line in (root / "claimed.txt").read_text().splitlines())
+    return {gen_id for name, gen_id in lines if name == stage}
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,29 @@ def test_only_quotes_backslashes_and_control_characters_are_escaped() -> None:
 
 @pytest.mark.parametrize(
     ("number", "written"),
-    [(1.0, b"1"), (0.7, b"0.7"), (1e21, b"1e+21"), (-0.0, b"0"), (2**53 - 1, b"9007199254740991")],
+    [
+        (1.0, b"1"),
+        (0.7, b"0.7"),
+        (1e21, b"1e+21"),
+        (-0.0, b"0"),
+        (2**53 - 1, b"9007199254740991"),
+        (2.0**53, b"9007199254740992"),
+        (1e-4, b"0.0001"),
+        (1e-5, b"0.00001"),
+        (1e-7, b"1e-7"),
+    ],
 )
 def test_numbers_are_written_as_ecmascript_does(number: float, written: bytes) -> None:
     assert canonical_json(number) == written
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0.0, 1e-4, 9.999e-5, 1e-6, 9.9e-7, 5e-324, 2.0**53 - 1, -(2.0**53), 2.0**60, 1e16, 1e21, 0.1 + 0.2, 4.5e15 + 0.5],
+)
+def test_numbers_at_the_edges_of_what_is_written_in_short_are_those_of_rfc_8785(number: float) -> None:
+    for one in (number, -number):
+        assert canonical_json([{"a": one}]) == rfc8785.dumps([{"a": one}])
 
 
 @pytest.mark.parametrize("value", ["\ud800", math.nan, math.inf, 2**53, {"a": ["\udfff"]}])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.catalog_reader import stamp_of
 from genpool.errors import CorruptFile, StorageFailed
 from genpool.pool import Pool
 from tests.catalogs import SECOND, agrees, indexed_pool, snapshot
@@ -335,7 +336,7 @@ def test_a_generation_that_is_younger_than_a_clocks_tick_is_read_again(root: Pat
     agrees(root)
     with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite")) as database:
         stamps = dict(database.execute("SELECT gen_id, stamp FROM gens WHERE stage = 'draft'"))
-    exact = {path.name: path.stat().st_ctime_ns for path in drafts(root).iterdir()}
+    exact = {path.name: stamp_of(path.stat()) for path in drafts(root).iterdir()}
     young = right_id("draft", signature("row-7"))
     assert stamps == {**exact, young: None}
 

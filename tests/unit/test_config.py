@@ -83,6 +83,19 @@ def test_what_decides_the_output_is_in_the_models_source_and_nothing_else() -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("inside", "way"),
+    [
+        ("client: embedded, model: x", "grammar"),
+        ("client: embedded, model: x, constrain: none", "none"),
+        ("client: openai, model: x", "json_schema"),
+        ("client: openai, model: x, constrain: grammar", "grammar"),
+    ],
+)
+def test_how_a_judges_answer_is_constrained_is_up_to_the_entry(pool: WrittenPool, inside: str, way: str) -> None:
+    assert model(pool, inside).way == way
+
+
 def test_a_budget_is_read(pool: WrittenPool) -> None:
     assert pool.config(HEAD + "budget: {pool: 50}\n").budget == 50.0
     assert pool.config(HEAD).budget is None

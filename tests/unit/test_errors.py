@@ -32,6 +32,7 @@ KINDS = {
     "CorruptFile": ("corrupt-file", 1),
     "StorageFailed": ("storage-failed", 1),
     "StorageFull": ("storage-full", 1),
+    "BudgetReached": ("budget-reached", 1),
     "ModelError": ("model", 1),
     "ModelUnavailable": ("model-unavailable", 1),
     "CallFailed": ("call-failed", 1),

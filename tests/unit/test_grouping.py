@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from genpool.grouping import Grouped
+from genpool.grouping import Grouped, to_the_end
 
 
 def test_what_comes_meanwhile_goes_together_and_the_first_goes_alone() -> None:
@@ -62,3 +62,45 @@ def test_what_was_sent_is_worked_on_though_nobody_waits_for_it() -> None:
 
     asyncio.run(everything())
     assert done == [1, 2]
+
+
+@pytest.mark.timeout(30)
+def test_a_group_under_way_when_its_loop_ends_is_worked_on_and_nobody_waits_for_ever() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def work(items: list[int]) -> list[int]:
+        begun.set()
+        assert go_on.wait(10)
+        done.extend(items)
+        return items
+
+    async def left_early() -> asyncio.Task[int]:
+        grouped: Grouped[int, int] = Grouped(work)
+        waiting = asyncio.create_task(to_the_end(grouped.send(1)))
+        await asyncio.to_thread(begun.wait, 10)
+        threading.Timer(0.1, go_on.set).start()
+        return waiting  # what is still at work is cancelled by `asyncio.run`
+
+    assert asyncio.run(left_early()).result() == 1
+    assert done == [1]
+
+
+@pytest.mark.timeout(30)
+def test_who_waits_for_a_group_whose_worker_was_ended_is_told() -> None:
+    class Ended(BaseException):
+        """Like KeyboardInterrupt, which asyncio would let through."""
+
+    def work(_: list[int]) -> list[int]:
+        raise Ended
+
+    async def everything() -> None:
+        grouped: Grouped[int, int] = Grouped(work)
+        first = grouped.send(1)
+        second = grouped.send(2)
+        for one in (first, second):
+            with pytest.raises(asyncio.CancelledError):
+                await one
+        with pytest.raises(Ended):
+            await grouped.drained()
+
+    asyncio.run(everything())

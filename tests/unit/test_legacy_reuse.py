@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from genpool.adoption import record_slots
 from genpool.cli.main import main
-from genpool.membership import record_slots
 from genpool.pool import Pool
 from genpool.scope import StageCounts
 from tests.legacy_pools import (

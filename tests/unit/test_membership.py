@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.adoption import adopt, membership_bytes
 from genpool.errors import CorruptFile, InputError, InvalidCombo, NotFound, StorageFailed
 from genpool.locks import cohort_lock
-from genpool.membership import adopt, cohort_ids, membership_bytes, read_membership
+from genpool.membership import cohort_ids, read_membership
 from genpool.pool import Pool
 from tests.small_pools import ESSAYS, make_pool, tree, whole_cohort, write_rows, write_spec
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
-from genpool.parsers import PARSERS, ParseFailure, Scale
+from genpool.llm.client import Request
+from genpool.parsers import PARSERS, Constraint, ParseFailure, Scale
+from genpool.prompts import Prompt
+from genpool.testing import ScriptedModel
 
 NINE: Scale = (0.0, 9.0)
 
@@ -31,7 +37,19 @@ def test_the_parsers_are_these() -> None:
         "text": False,
         "score_line": True,
         "json_score": True,
+        "fraction_score": True,
+        "digits_score": True,
+        "bare_score": True,
     }
+
+
+def test_the_documented_parsers_are_these() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    table = text.split("| parser | reads |\n|---|---|\n")[1].split("\n\n")[0]
+    assert [row.split("`")[1] for row in table.splitlines()] == list(PARSERS)
+    front = re.search(r"^parser: .*# (.*)$", text, re.MULTILINE)
+    assert front is not None
+    assert [word.removesuffix(" (default)") for word in front[1].split(" | ")] == list(PARSERS)
 
 
 @pytest.mark.parametrize("scale", [None, NINE])
@@ -80,8 +98,14 @@ def test_the_whole_answer_is_the_text_of_a_score_line() -> None:
     assert PARSERS["score_line"].parse("\nGood.\nSCORE: 7\n", NINE).text == "Good.\nSCORE: 7"
 
 
-def test_only_the_last_line_counts() -> None:
-    assert score("score_line", "SCORE: 2\nNo, better:\nSCORE: 8") == 8
+def test_only_the_last_line_counts_and_a_line_that_says_otherwise_is_a_contradiction() -> None:
+    assert score("score_line", "He gets a SCORE: 2\nNo, better:\nSCORE: 8") == 8
+    assert refused("score_line", "SCORE: 2\nNo, better:\nSCORE: 8") == "several scores that disagree: 2, 8"
+
+
+def test_of_many_scores_that_disagree_some_are_told() -> None:
+    said = refused("score_line", "\n".join(f"SCORE: {one}" for one in range(8)))
+    assert said == "several scores that disagree: 0, 1, 2, 3, 4, …"
 
 
 @pytest.mark.parametrize(
@@ -125,9 +149,17 @@ def test_a_scale_can_begin_below_zero() -> None:
     assert score("score_line", "SCORE: -2", (-3.0, 3.0)) == -2
 
 
-@pytest.mark.parametrize("parser", ["score_line", "json_score"])
-def test_without_a_scale_there_is_no_score(parser: str) -> None:
-    raw = "SCORE: 7" if parser == "score_line" else '{"score": 7}'
+@pytest.mark.parametrize(
+    ("parser", "raw"),
+    [
+        ("score_line", "SCORE: 7"),
+        ("json_score", '{"score": 7}'),
+        ("fraction_score", "7/9"),
+        ("digits_score", "7 7 7"),
+        ("bare_score", "7"),
+    ],
+)
+def test_without_a_scale_there_is_no_score(parser: str, raw: str) -> None:
     assert refused(parser, raw, None) == "the template names no scale"
 
 
@@ -202,9 +234,20 @@ def test_a_json_answer_that_cannot_be_used_is_refused_with_the_reason(raw: str, 
     assert said in refused("json_score", raw)
 
 
-@pytest.mark.parametrize("parser", ["score_line", "json_score"])
+@pytest.mark.parametrize("parser", [name for name, parser in PARSERS.items() if parser.scores])
 @pytest.mark.parametrize(
-    "raw", ["```" + " " * 20_000 + "x", "score: 7" + " " * 20_000 + "x", "*" * 20_000, "7/" * 9999]
+    "raw",
+    [
+        "```" + " " * 20_000 + "x",
+        "score: 7" + " " * 20_000 + "x",
+        "*" * 20_000,
+        "7/" * 9999,
+        "score: 1 2" + " " * 20_000 + "x",
+        "7" * 20_000 + "x",
+        "```x" * 10_000,
+        "SCORE: 7\n" * 10_000 + "x",
+    ],
+    ids=range(8),
 )
 def test_an_answer_that_runs_on_is_refused_in_a_moment(parser: str, raw: str) -> None:
     started = time.perf_counter()
@@ -251,7 +294,7 @@ def test_the_reason_comes_before_the_score_so_that_it_can_bear_on_it() -> None:
     assert grammar.index("reason") < grammar.index("score")
 
 
-@pytest.mark.parametrize("parser", ["score_line", "json_score"])
+@pytest.mark.parametrize("parser", [name for name, parser in PARSERS.items() if parser.scores])
 def test_the_grammar_allows_the_whole_scores_of_the_scale_and_no_other(parser: str) -> None:
     _, grammar = constraint(parser, (-1.0, 2.0))
     assert grammar is not None
@@ -272,6 +315,21 @@ def test_the_grammars_are_these() -> None:
 
 def test_a_score_line_on_a_scale_of_fractions_is_not_constrained() -> None:
     assert constraint("score_line", (0.0, 1.5)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("parser", "root"),
+    [
+        ("fraction_score", 'reason "\\nSCORE: " score "/4"'),
+        ("digits_score", 'reason "\\nSCORE: " score " " score " " score'),
+        ("bare_score", "score"),
+    ],
+)
+def test_the_last_line_of_a_grammar_is_what_its_parser_reads(parser: str, root: str) -> None:
+    assert (constraint(parser, (0.0, 4.0))[1] or "").splitlines()[0] == f"root ::= {root}"
+    request = Request(Prompt("judge"), {}, 5, Constraint(grammar=constraint(parser, (0.0, 4.0))[1]))
+    answer = asyncio.run(ScriptedModel().complete(request)).text
+    assert 0 <= score(parser, answer, (0.0, 4.0)) <= 4
 
 
 def test_what_the_grammar_allows_is_what_the_parser_reads() -> None:

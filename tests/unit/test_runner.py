@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool import locks
 from genpool.claims import Claims
 from genpool.errors import CallFailed, MissingKey, ModelUnavailable, StorageFull
 from genpool.testing import ScriptedModel
@@ -46,6 +47,53 @@ def pool(tmp_path: Path) -> Pool:
 
 
 # --- lanes ------------------------------------------------------------------------------------------
+
+
+def test_the_next_call_is_sent_while_answers_are_kept_and_so_many_are_on_their_way_and_no_more(tmp_path: Path) -> None:
+    """What is being kept is held up from outside: something incomplete is in the way, and another is clearing one."""
+    pool = make_pool(tmp_path, rows=9, models={"writer": "{client: scripted, concurrency: 4}"})
+    write_spec(pool.root)
+    for gen_id in pool.plan("c").stage("draft").gen_ids:
+        place = pool.layout.generation("draft", gen_id)
+        place.mkdir(parents=True)
+        (place / "notes.txt").write_text("of another tool")
+    sent: list[int] = []
+
+    class Counted(ScriptedModel):
+        async def complete(self, request: Request) -> Completion:
+            sent.append(request.seed)
+            return await super().complete(request)
+
+    async def hold_up(runner: Runner) -> None:
+        await until(lambda: len(sent) == 6)
+        await asyncio.sleep(0.2)
+        assert (len(sent), runner.report.made) == (6, 0)
+        clearing.close()
+
+    with ExitStack() as clearing:
+        clearing.enter_context(locks.file_lock(pool.layout, "incomplete", "a test"))
+        report = steered(pool, models(writer=Counted()), hold_up)
+    assert (report.complete, report.made, len(sent)) == (True, 9, 9)
+
+
+def test_an_answer_that_is_asked_for_again_waits_for_a_place_as_every_call_does(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, rows=12, models={"writer": "{client: scripted, attempts: 3, concurrency: 4}"})
+    write_spec(pool.root)
+    at_once: list[int] = [0]
+    most = 0
+
+    class Refusing(ScriptedModel):
+        async def complete(self, request: Request) -> Completion:
+            nonlocal most
+            at_once[0] += 1
+            most = max(most, at_once[0])
+            await asyncio.sleep(0.01)
+            given = await super().complete(request)
+            at_once[0] -= 1
+            return given
+
+    report = pool.run("c", models=models(writer=Refusing([answer("cut of", "length")] * 36)))
+    assert (report.calls, report.stages["draft"].exhausted, most) == (36, 12, 4)
 
 
 def test_an_essay_starts_before_all_drafts_are_done(pool: Pool) -> None:
@@ -373,6 +421,7 @@ def test_every_task_is_counted_once_whatever_became_of_it(tmp_path: Path) -> Non
     write_spec(pool.root, draft="template: [plain], model: [writer]")
     pool.run("c", models=models())
     made = next((pool.root / "gens" / "draft").iterdir())
+    (made / "metadata.json").unlink()  # a record that is edited in its place would be noticed when it is read
     (made / "metadata.json").write_text("{")
     write_spec(pool.root, draft="template: [plain], model: [writer, other, cut, judge]", essay="template: [story]")
 
@@ -461,14 +510,17 @@ def test_a_task_that_another_holds_is_waited_for_without_holding_up_the_rest(tmp
 def test_a_claim_that_cannot_be_looked_at_ends_the_run_and_does_not_hang_it(tmp_path: Path) -> None:
     pool, _other, held = one_of_three_held(tmp_path)
 
-    async def put_a_directory_in_its_place(runner: Runner) -> None:
+    async def put_something_in_its_place(runner: Runner) -> None:
         while runner.report.made < 2:  # noqa: ASYNC110 - what is watched is a number
             await asyncio.sleep(0.01)
-        place = pool.layout.claim("draft", held)
+        place = pool.layout.claims_of("draft") if locks.HAS_BYTE_LOCKS else pool.layout.claim("draft", held)
         place.unlink()
-        place.mkdir()
+        if locks.HAS_BYTE_LOCKS:
+            place.symlink_to(tmp_path)
+        else:
+            place.mkdir()
 
-    report = steered(pool, models(), put_a_directory_in_its_place)
+    report = steered(pool, models(), put_something_in_its_place)
     assert (report.made, report.complete, report.stages["draft"].left) == (2, False, 1)
     assert report.stopped_by is not None
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.errors import CorruptGeneration, NotFound
+from genpool.finding import lineage
 from genpool.pool import Pool
-from genpool.scope import StageCounts, lineage
+from genpool.scope import StageCounts
 from genpool.testing import ScriptedModel
 from tests.small_pools import (
     EVALUATIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.directory_store import DirectoryStore
-from genpool.errors import NotFound, StorageFull
+from genpool.errors import NotFound, StorageFailed, StorageFull
 from genpool.layout import PoolLayout
 from genpool.records import Reason
 from genpool.stages import DEFAULT_PIPELINE
-from genpool.store import Generation
+from genpool.store import Attempt, Generation, Output
 from genpool.testing import sample_generation
-from tests.small_pools import make_pool, small_disk, torn_generations, tree
+from tests.small_pools import make_pool, remounted, small_disk, torn_generations, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,31 @@ def test_on_a_full_disk_what_is_on_its_way_is_kept_through_the_reserve(disk: Pat
         pass
 
 
+def test_where_inodes_run_out_what_is_on_its_way_is_kept_through_the_reserve(tmp_path: Path) -> None:
+    """They are taken when the disk comes near its last ones, in the middle of a session too."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64m,nr_inodes=200k"):
+        store = open_store(disk)
+        with store.session(in_flight=4):
+            (reserve,) = disk.glob(".genpool/staging/*/reserve")
+            assert store.commit(sample_generation(replicate=1))
+            assert [path.name for path in reserve.iterdir()] == ["blocks"]
+            assert remounted(disk, "nr_inodes=100")
+            kept = 1
+            while not store.low_on_space:
+                kept += 1
+                assert store.commit(sample_generation(replicate=kept))
+            assert 4 < kept < 15
+            for replicate in range(kept + 1, kept + 4):
+                assert store.commit(sample_generation(replicate=replicate))
+        assert store.incomplete(DRAFT, store.listed(DRAFT)) == frozenset()
+        free = os.statvfs(disk).f_ffree
+        for number in range(free - 8):
+            (disk / str(number)).touch()
+        with pytest.raises(StorageFull), store.session(in_flight=4):
+            pass
+
+
 def test_a_disk_with_space_again_is_believed_by_the_next_session(disk: Path) -> None:
     store = open_store(disk)
     filler = disk / "filler"
@@ -140,3 +166,41 @@ def test_a_source_is_looked_up_by_a_digest_and_nothing_else(tmp_path: Path, dige
     (tmp_path / "secret").write_text("beside the pool")
     with pytest.raises(NotFound, match="no SHA-256"):
         make_pool(tmp_path / "pool").store.source(digest)
+
+
+def _fill_inodes(place: Path, leave: int) -> None:
+    for number in range(os.statvfs(place).f_ffree - leave):
+        (place / f"filler-{number}").touch()
+
+
+def test_where_the_disk_fills_up_late_every_output_of_a_group_is_kept(tmp_path: Path) -> None:
+    """All three are written and flushed; then there is no inode left for the attempt's folders, and only for those."""
+    place = tmp_path / "disk"
+    first, one, refused, other = (sample_generation(replicate=number) for number in range(1, 5))
+    with small_disk(place, "8m,nr_inodes=200"):
+        store = open_store(place)
+        with store.session(in_flight=4):
+            store.commit(first)  # the stage's folder is there
+            _fill_inodes(place, leave=3 * 5)
+            assert not store.low_on_space
+            empty = Output(refused, Reason("empty", "nothing"))
+            kept = store.keep([Output(one), empty, Output(other)])
+            assert (kept[0], kept[2]) == (None, None)
+            assert isinstance(kept[1], Attempt)
+            assert store.low_on_space, "the space set aside was given back"
+            assert [store.text(store.record(DRAFT, each.gen_id)) for each in (one, other)] == ["A text."] * 2
+            assert [each.reason.kind for each in store.attempts(DRAFT, refused.gen_id)] == ["empty"]
+            assert store.output(DRAFT, refused.gen_id, 1).texts == refused.texts
+
+
+def test_what_cannot_be_kept_at_all_fails_alone(tmp_path: Path) -> None:
+    one, refused, other = (sample_generation(replicate=number) for number in range(1, 4))
+    store = open_store(tmp_path)
+    blocked = tmp_path / "attempts" / "draft" / refused.gen_id
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where a folder must be")
+    with store.session():
+        kept = store.keep([Output(one), Output(refused, Reason("empty", "nothing")), Output(other)])
+    assert (kept[0], kept[2]) == (None, None)
+    assert isinstance(kept[1], StorageFailed)
+    assert store.listed(DRAFT) == {one.gen_id, other.gen_id}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from genpool.doctor import Examination, Finding
+    from genpool.doctor import Examination, Finding, Progress
 
 _SHOWN: Final = 20
 """How many findings of a kind are printed; `--json` has them all."""
@@ -48,8 +49,9 @@ def command(root: str | None, *, fix: bool, as_json: bool) -> int:
     from genpool.pool import Pool
 
     pool = Pool.find(root)
+    processes = os.cpu_count() or 1
     with _watched(quiet=as_json) as progress:
-        found = pool.mend(progress) if fix else pool.examine(progress)
+        found = pool.mend(progress, processes) if fix else pool.examine(progress, processes)
     if as_json:
         print_json(_document(found))
     else:
@@ -58,21 +60,24 @@ def command(root: str | None, *, fix: bool, as_json: bool) -> int:
 
 
 @contextmanager
-def _watched(*, quiet: bool) -> Iterator[Callable[[str, int], None] | None]:
+def _watched(*, quiet: bool) -> Iterator[Progress | None]:
     """Yield what shows how far an examination is: one line on a terminal, gone when it ends; nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from genpool.cli.output import console
+    from genpool.cli.pace import Pace
 
     with console(stderr=True).status("reading the pool") as status:
         last = time.monotonic()
+        pace = Pace()
 
-        def show(reading: str, count: int) -> None:
+        def show(reading: str, done: int, of: int | None) -> None:
             nonlocal last
+            words = pace.words(reading, done, of)
             if time.monotonic() - last > _SECONDS:
                 last = time.monotonic()
-                status.update(f"reading {reading}/: {count:,} directories")
+                status.update(f"reading {reading}/: {words}")
 
         yield show
 

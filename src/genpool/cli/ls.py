@@ -12,8 +12,8 @@ from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from genpool.finding import Listing, MemberState
     from genpool.pool import Pool
-    from genpool.scope import Listing, MemberState
 
 _SHORTEST: Final = 8
 """The fewest characters that an id is cut to."""
@@ -57,6 +57,7 @@ def command(
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.arguments import typed_conditions, typed_levels, usage
+    from genpool.cli.sources import tell_sources
     from genpool.pool import Pool
 
     conditions, makers = typed_conditions(where), typed_levels(origins)
@@ -69,6 +70,7 @@ def command(
         _show_all(pool, pool.matching(stage, where=conditions, origins=makers), as_json=as_json)
         return 0
     scope = pool.scope(cohort)
+    tell_sources(scope, verbose=False)
     found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
     if as_json:
         _print_document("members", found)
@@ -118,7 +120,7 @@ def _cohorts(pool: Pool, *, as_json: bool) -> int:
         row: dict[str, Any] = {"cohort_id": name, "members": None, "spec": pool.layout.spec(name).is_file()}
         try:
             if pool.layout.membership(name).is_file():
-                row["members"] = len(pool.scope(name).member_ids)
+                row["members"] = pool.scope(name).size
         except GenpoolError as error:
             row["error"] = error.as_json()
         rows.append(row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 from contextlib import contextmanager, suppress
 from traceback import walk_tb
@@ -21,6 +22,8 @@ from genpool.errors import GenpoolError, InputError, StorageFailed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from sys import UnraisableHookArgs
+    from types import FrameType
 
 VERBS: Final = {
     "init": "Make a new pool.",
@@ -34,6 +37,12 @@ VERBS: Final = {
     "fill-gaps": "Print the spec that makes levels of an axis comparable.",
     "ls": "List cohorts, or the generations of one, or of the pool.",
     "show": "Show one generation: its texts and what led to them.",
+    "scores": "Say how texts were judged: means by any axes, the best texts.",
+    "tables": "Write the tables of scores as Parquet and CSV.",
+    "export": "Write texts with their lineage and scores, as JSON lines and Parquet.",
+    "report": "Say what was learnt, and write it as a page.",
+    "diff": "Set two cohorts side by side: spec, members, drift, scores.",
+    "manifest": "Make, check or remove the caches of how cohorts' members stand.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
     "migrate": "Give generations with ids of another making the ids of today.",
@@ -237,8 +246,37 @@ class _UsageMessage(GenpoolError):
 
 
 def run() -> None:
-    """Run the command line and exit."""
-    sys.exit(main())
+    """Run the command line and exit.
+
+    The first Ctrl-C is told; a second one ends the process at once, wherever it is: nothing that is kept can be torn.
+    """
+    interrupted_once()
+    sys.unraisablehook = _unraisable
+    code = main()
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending as it was asked to
+    sys.exit(code)
+
+
+def interrupted_once() -> None:
+    """Let the next Ctrl-C raise `KeyboardInterrupt`, and one after it end the process without a traceback.
+
+    Where Ctrl-C is ignored (a job in the background), or something else handles it, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) in {signal.default_int_handler, signal.SIG_DFL}:
+        signal.signal(signal.SIGINT, _interrupted)
+
+
+def _interrupted(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _unraisable(told: UnraisableHookArgs) -> None:
+    """End the process where a Ctrl-C came in the middle of what raises nothing (the import of a module, say)."""
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # the second one
+    sys.__unraisablehook__(told)
 
 
 if __name__ == "__main__":

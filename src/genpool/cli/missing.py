@@ -16,10 +16,13 @@ def command(root: str | None, cohort: str, *, stage: str | None) -> None:
     `genpool run COHORT --only FILE` makes the tasks of such lines, and what these start from.
     """
     from genpool.cli.output import print_json_line
+    from genpool.cli.sources import tell_sources
     from genpool.pool import Pool
 
     pool = Pool.find(root)
     if stage is not None:
         pool.config.pipeline[stage]
-    for one in pool.scope(cohort).missing(stage):
+    scope = pool.scope(cohort)
+    tell_sources(scope, verbose=False)
+    for one in scope.missing(stage):
         print_json_line({"stage": one.stage.name, **one.as_dict(), "gen_id": pool.gen_id(one)})

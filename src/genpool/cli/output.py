@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 import orjson
+
+from genpool.visible import KEPT, acts, picture
+from genpool.visible import shown as shown  # noqa: PLC0414 - every verb takes it from here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-_KEPT = "\n\t"
-_FIRST_PICTURE = 0x2400  # Unicode Control Pictures: a visible sign for each of U+0000..U+001F
 _GAP: Final = "   "
 _MANY_ROWS: Final = 1000
 """More rows than this are never folded to the terminal's width: that takes half a millisecond a row."""
 
 
-def shown(text: str) -> str:
-    """Return a text with its control characters shown instead of obeyed.
-
-    Newlines and tabs stay; escapes, other controls, and marks that turn the direction of writing become visible.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char in _KEPT or not _acts(char) else _picture(char) for char in text)
-
-
-def _acts(char: str) -> bool:
-    """Return whether a terminal would act on a character rather than print it."""
-    return unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or (
-        unicodedata.bidirectional(char) in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-    )
-
-
-def _picture(char: str) -> str:
-    code = ord(char)
-    return chr(_FIRST_PICTURE + code) if code < 0x20 else f"\\u{code:04x}"
-
-
 def one_line(value: object) -> str:
     """Return a value as it is shown within a line: newlines and tabs are made visible too."""
     text = shown(str(value))
-    return text if text.isprintable() else "".join(_picture(char) if char in _KEPT else char for char in text)
+    return text if text.isprintable() else "".join(picture(char) if char in KEPT else char for char in text)
 
 
 def print_json(value: object) -> None:
@@ -65,7 +43,7 @@ def _escaped(text: str) -> str:
     """Return a JSON text with the characters that a terminal acts on as escapes; it stays the same document."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(f"\\u{ord(char):04x}" if char != "\n" and _acts(char) else char for char in text)
+    return "".join(f"\\u{ord(char):04x}" if char != "\n" and acts(char) else char for char in text)
 
 
 def console(*, stderr: bool = False) -> Console:

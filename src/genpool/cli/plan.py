@@ -52,6 +52,7 @@ def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
     keyed = {name: as_keys(row) for name, row in rows.items()}
     totals = {key: sum(row[key] for row in keyed.values()) for key in next(iter(keyed.values()), {})}
 
+    expected = pool.estimate(plan)
     origins = {
         stage.stage.name: {str(origin): count for origin, count in stage.origins().items()} for stage in plan.stages
     }
@@ -62,7 +63,8 @@ def plan_document(pool: Pool, plan: Plan) -> dict[str, Any]:
         "total": totals,
         "origins": origins,
         "reused_from": origins_document({stage.stage.name: stage.origins() for stage in plan.stages}),
-        "estimate": pool.estimate(plan).as_json(),
+        "estimate": expected.as_json(),
+        "budget": budget_document(pool, expected),
         "drift": [document(one) for one in plan.drift],
         "problems": {gen_id: said for stage in plan.stages for gen_id, said in stage.problems.items()},
         "notes": list(plan.notes),
@@ -88,7 +90,9 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
             print(f"unusable: {shown(said)}")
     again = command_line("run", plan.cohort_id)
     if plan.to_make:
-        print_estimate(pool.estimate(plan))
+        expected = pool.estimate(plan)
+        print_estimate(expected)
+        print_budget(pool, expected)
         calls = sum(row["calls"] for row in rows.values())
         exactly = f"{again} --retry-exhausted" if retry_exhausted else again
         print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: {exactly}")
@@ -117,6 +121,36 @@ def print_estimate(expected: Estimate) -> None:
         print(f"; without a price: {unpriced_models(expected)}" if expected.unpriced else "")
     if expected.most_calls > expected.calls:
         print(f"answers that are not acceptable are asked for again: {many(expected.most_calls, 'call')} at the most")
+
+
+def print_budget(pool: Pool, expected: Estimate) -> None:
+    """Print how the pool stands against its budget, whether the cost fits, and which models it does not bound."""
+    from genpool.budget import standing
+    from genpool.cli.output import one_line
+
+    if pool.config.budget is None:
+        return
+    now = standing(pool.layout, pool.config.budget)
+    held = f", {now.reserved:.4f} set against calls in flight or unknown" if now.reserved else ""
+    print(f"budget {now.limit:g}: {now.spent:.4f} spent{held}, {now.left:.4f} left")
+    if expected.cost is not None and expected.cost.high > max(now.left, 0):
+        surely = "is" if expected.cost.expected > max(now.left, 0) else "may be"
+        print(f"the cost {surely} more than is left: a run stops there; `budget` in pool.yaml raises it")
+    if expected.unpriced:
+        print(f"the budget does not bound what has no price: {unpriced_models(expected)}")
+    if expected.unlimited:
+        print(f"the budget bounds only roughly what has no max_tokens: {', '.join(map(one_line, expected.unlimited))}")
+
+
+def budget_document(pool: Pool, expected: Estimate) -> dict[str, Any] | None:
+    """Return how the pool stands against its budget as a JSON object; None where it has none."""
+    from genpool.budget import standing
+
+    if pool.config.budget is None:
+        return None
+    now = standing(pool.layout, pool.config.budget)
+    enough = expected.cost is None or expected.cost.expected <= max(now.left, 0)
+    return {"limit": now.limit, "spent": now.spent, "reserved": now.reserved, "left": now.left, "enough": enough}
 
 
 def unpriced_models(expected: Estimate) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,9 +82,21 @@ def _print(found: Reparse, cohort: list[str], stage: list[str], done: bool) -> N
 
 
 def _print_left(what: str, left: Sequence[Left]) -> None:
-    from genpool.cli.output import one_line
+    """Print what stays as it is, a line a reason: a parser that fails at one answer fails at hundreds alike."""
+    from genpool.cli.output import many, one_line
 
-    for one in left[:_SHOWN]:
-        print(f"{what}: {one_line(f'{one.stage} {one.gen_id}, attempt {one.attempt}: {one.why}')}")
-    if len(left) > _SHOWN:
-        print(f"{what}: {len(left) - _SHOWN:,} more")
+    alike: dict[tuple[str, str], list[Left]] = defaultdict(list)
+    for one in left:
+        alike[one.stage, one.why].append(one)
+    reasons = sorted(alike.items(), key=lambda item: -len(item[1]))
+    for (stage, why), several in reasons[:_SHOWN]:
+        first = several[0]
+        where = f"{stage} {first.gen_id}, attempt {first.attempt}"
+        if len(several) > 1:
+            where = f"{many(len(several), 'attempt')} in {stage}, the first {first.gen_id}, attempt {first.attempt}"
+        print(f"{what}: {one_line(f'{where}: {why}')}")
+    if len(reasons) > _SHOWN:
+        rest = sum(len(several) for _, several in reasons[_SHOWN:])
+        print(
+            f"{what}: {many(rest, 'attempt')} more, for {many(len(reasons) - _SHOWN, 'other reason')}; --json lists all"
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED, reader_may_leave
+from genpool.cli.main import INTERRUPTED, interrupted_once, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -44,7 +44,11 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     What exists is reused, whichever cohort made it; a run that stopped for any reason goes on where it was. The
     first Ctrl-C lets running calls finish, the second gives them up.
 
-    Exit codes: 0 every task has its generation, 1 error, 3 some have not, 130 interrupted.
+    Where pool.yaml has a `budget`, a call that could cost more than is left of it is not made, and the calls of its
+    model end there.
+
+    Exit codes: 0 every task has its generation, 1 error, or something stopped the run (a full disk, the budget), 3 some
+    have not, 130 interrupted.
     """
     from genpool.cli.live import watched
     from genpool.cli.output import print_json
@@ -68,6 +72,7 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
     import asyncio
 
     async def carried_out() -> RunReport:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         loop = asyncio.get_running_loop()
 
         def started(runner: Runner) -> None:
@@ -77,7 +82,12 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
-    return asyncio.run(carried_out())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # half a loop cannot be taken down
+    try:
+        return asyncio.run(carried_out())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        interrupted_once()  # the loop has set Ctrl-C back to Python's own
 
 
 def _interrupt(runner: Runner) -> None:
@@ -93,13 +103,11 @@ def _interrupt(runner: Runner) -> None:
 
 
 def _exit_code(report: RunReport) -> int:
-    if report.complete:
+    if report.complete and report.stopped_by is None:
         return 0
     if report.interrupted:
         return INTERRUPTED
-    if report.stopped_by is not None:
-        return report.stopped_by.exit_code
-    return 0 if report.complete else INCOMPLETE
+    return INCOMPLETE if report.stopped_by is None else report.stopped_by.exit_code
 
 
 def tell_cause(report: RunReport) -> None:
@@ -141,6 +149,7 @@ def run_document(report: RunReport) -> dict[str, Any]:
 
 def print_report(pool: Pool, report: RunReport) -> None:
     """Print what a run did: what was made and reused, what went wrong, scores, where the texts are."""
+    from genpool.cli.arguments import command_line
     from genpool.cli.drift import print_drift
     from genpool.cli.output import many, one_line, print_counts, print_origins, shown
 
@@ -155,8 +164,10 @@ def print_report(pool: Pool, report: RunReport) -> None:
         print(f"note: {shown(note)}")
     print_drift(report.cohort_id, report.drift)
     _print_troubles(report)
-    _print_scores(pool, report)
+    scored = _print_scores(pool, report)
     print(f"texts: {pool.layout.generations}/<stage>/<gen_id>/parsed.txt")
+    if scored:
+        print(f"report: {command_line('report', report.cohort_id)}")
     _print_next(report)
 
 
@@ -201,17 +212,18 @@ def _print_troubles(report: RunReport) -> None:
             print(f"  hint: {shown(for_this_pool(report.stopped_by.hint, root) or '')}")
 
 
-def _print_scores(pool: Pool, report: RunReport) -> None:
-    """Print the mean score by rubric and by the templates of what was judged."""
+def _print_scores(pool: Pool, report: RunReport) -> bool:
+    """Print the mean score by rubric and by the templates of what was judged; return whether there is any."""
     from genpool.cli.output import print_table
 
     scores = pool.scope(report.cohort_id).mean_scores()
     if not scores:
-        return
+        return False
     lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
     print("\nmean score by template\n")
     print_table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"])
     print()
+    return True
 
 
 def _print_next(report: RunReport) -> None:

@@ -43,7 +43,7 @@ def command(root: str | None, gen_id: str, *, prompt: bool, raw: bool, text: boo
     try:
         record = pool.find_generation(gen_id)
     except NotFound:
-        found = None if _is_generation(pool, gen_id) else pool.find_attempts(gen_id)
+        found = None if pool.is_generation(gen_id) else pool.find_attempts(gen_id)
         if found is None:
             raise
         _show_attempts(pool, *found, wanted=wanted, as_json=as_json)
@@ -54,11 +54,6 @@ def command(root: str | None, gen_id: str, *, prompt: bool, raw: bool, text: boo
         _print_text(_text(pool, record, wanted))
     else:
         _print(pool, record)
-
-
-def _is_generation(pool: Pool, gen_id: str) -> bool:
-    """Return whether the id of anything that is kept as a generation begins so."""
-    return any(one.startswith(gen_id) for stage in pool.config.pipeline for one in pool.store.listed(stage))
 
 
 def _text(pool: Pool, record: Record, name: str) -> str:

@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @click.argument("cohort", required=False)
+@click.option("--verbose", "-v", is_flag=True, help="Say what the answers come from: manifest or catalog.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def command(root: str | None, cohort: str | None, *, as_json: bool) -> int:
+def command(root: str | None, cohort: str | None, *, verbose: bool, as_json: bool) -> int:
     """Say how cohorts stand.
 
     For COHORT, or for every cohort that was run: how many members its own runs made, how many are reused from
-    other cohorts, and how many are missing. Answered from membership and store; the spec is not read.
+    other cohorts, and how many are missing. Answered from the cohort's manifest where there is a good one, else from
+    membership and catalog, with the same answers; the spec is not read.
 
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.output import print_json
+    from genpool.cli.sources import sources_document, tell_sources
     from genpool.errors import GenpoolError
     from genpool.pool import Pool
 
@@ -38,14 +41,18 @@ def command(root: str | None, cohort: str | None, *, as_json: bool) -> int:
             if cohort is not None:
                 raise
             found[name] = error
+    scopes = {name: one[0] for name, one in found.items() if not isinstance(one, GenpoolError)}
     if as_json:
         cohorts = {
             name: {"error": one.as_json()} if isinstance(one, GenpoolError) else _document(one[1])
             for name, one in found.items()
         }
-        print_json({"format": "genpool.status/1", "cohorts": cohorts})
+        told = {"answered_from": {name: sources_document(scope) for name, scope in scopes.items()}} if verbose else {}
+        print_json({"format": "genpool.status/1", "cohorts": cohorts, **told})
     else:
         _print(pool, found)
+    for scope in scopes.values():
+        tell_sources(scope, verbose=verbose)
     return int(any(isinstance(one, GenpoolError) for one in found.values()))
 
 

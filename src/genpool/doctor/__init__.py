@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genpool.doctor.examination import Examination, examine, mend
+from genpool.doctor.examination import Examination, Progress, examine, mend
 from genpool.doctor.findings import Finding, Fix
 
-__all__ = ["Examination", "Finding", "Fix", "examine", "mend"]
+__all__ = ["Examination", "Finding", "Fix", "Progress", "examine", "mend"]

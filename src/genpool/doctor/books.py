@@ -11,13 +11,16 @@ import io
 import os
 import re
 import socket
+from array import array
 from collections import Counter
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from genpool import locks
+from genpool.adoption import ADOPTED_FORMAT
 from genpool.combos import Combo, combo_id, combo_of_line
 from genpool.doctor.findings import Finding, Fix, from_error
 from genpool.doctor.reading import digest_of, is_folder, lines_of, opened, read_record
@@ -25,9 +28,8 @@ from genpool.drift import HEADER as DRIFT_HEADER
 from genpool.errors import CorruptFile, GenpoolError, InvalidCombo, InvalidSignature, NotFound, UnsupportedFormat
 from genpool.gen_ids import gen_id as right_id
 from genpool.ledger import FORMAT as LEDGER_FORMAT
-from genpool.membership import ADOPTED_FORMAT
 from genpool.signatures import Signature, reference_problem
-from genpool.slots import assignment_of, is_header
+from genpool.slots import alias_of, assignment_of, is_header
 from genpool.stages import REPLICATE_FIELD
 from genpool.yaml_reader import is_version
 
@@ -35,27 +37,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from genpool.doctor.examined import Examined
     from genpool.layout import PoolLayout
-    from genpool.stages import Pipeline
 
 _OURS: Final = re.compile(r"combo_[0-9a-f]{20}")
 _BY_HAND: Final = "restore the line from a copy, or mend it by hand"
 _MANY: Final = 20
+_TOLD: Final = 1_000
 
 
 class BookCheck:
     """Examines combos.jsonl, legacy.csv, drift.csv, ledger/ and cohorts/.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
+        tell: Told every now and then how many members were read.
     """
 
-    def __init__(self, layout: PoolLayout, pipeline: Pipeline, salt: str) -> None:
-        self._layout = layout
-        self._pipeline = pipeline
-        self._salt = salt
+    def __init__(self, pool: Examined, tell: Callable[[int], None]) -> None:
+        self._pool = pool
+        self._tell = tell
         self.counts: Counter[str] = Counter()
 
     # -- combos ------------------------------------------------------------------------------------
@@ -91,8 +92,10 @@ class BookCheck:
             if assigned is None:
                 return _malformed("legacy.csv", number, f"not an assignment of a slot: {data[:200]!r}")
             stage, gen_id, _ = assigned
-            if stage in self._pipeline and is_folder(self._layout.generations / stage / gen_id):
+            if stage in self._pool.pipeline and self._pool.has(stage, gen_id):
                 return None
+            if line is not None and alias_of(line) is not None:
+                return None  # an id of before a migration: what it became may have been purged since
             said = f"assigns a slot to {stage} {gen_id}, which is not there"
             return Finding("unknown-id", "legacy.csv", said, None, stage, gen_id, line=number, is_note=True)
 
@@ -115,7 +118,7 @@ class BookCheck:
     def _lines(self, path: str, judge: Callable[[bytes, int], Finding | None]) -> Iterator[Finding]:
         """Yield what a judge finds in the whole lines of a file, and whether its last line is torn."""
         try:
-            for number, line, ended in lines_of(self._layout.root / path):
+            for number, line, ended in lines_of(self._pool.layout.root / path):
                 if not ended:
                     yield torn(path, number, line)
                 elif line.strip() or number == 1:
@@ -131,7 +134,7 @@ class BookCheck:
 
     def ledgers(self) -> Iterator[Finding]:
         """Yield what is wrong in the ledgers, and the calls that were in flight when a run died."""
-        for name in _names(self._layout.ledger):
+        for name in _names(self._pool.layout.ledger):
             if name.endswith(".jsonl") and not name.startswith("."):
                 self.counts["ledgers"] += 1
                 yield from self._ledger(f"ledger/{name}")
@@ -151,7 +154,7 @@ class BookCheck:
             return _enter(path, number, entry, in_flight)
 
         yield from self._lines(path, judge)
-        if in_flight and not _is_running(self._layout, head):
+        if in_flight and not _is_running(self._pool.layout, head):
             named = [f"{stage} {gen_id}" for stage, gen_id in in_flight.values()]
             more = f" and {len(named) - _MANY:,} more" if len(named) > _MANY else ""
             said = f"in flight when its run ended: {', '.join(named[:_MANY])}{more}"
@@ -162,8 +165,8 @@ class BookCheck:
 
     def cohorts(self) -> Iterator[Finding]:
         """Yield what is wrong with the memberships of the cohorts."""
-        for name in _names(self._layout.cohorts):
-            place = self._layout.cohorts / name
+        for name in _names(self._pool.layout.cohorts):
+            place = self._pool.layout.cohorts / name
             if not is_folder(place):
                 continue
             self.counts["cohorts"] += 1
@@ -176,49 +179,66 @@ class BookCheck:
 
     def _membership(self, path: str, cohort: str) -> Iterator[Finding]:
         again = f"`genpool run {cohort}` writes it anew"
-        seen: set[tuple[str, str]] = set()
+        seen = array("q")
         try:
-            with opened(self._layout.root / path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-                reader = csv.DictReader(text)
-                if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
+            for line, row in self._rows(path):
+                if row is None:
                     said = "the header needs the columns stage and gen_id"
                     yield Finding("malformed-line", path, said, again, line=1)
                     return
-                for row in reader:
-                    self.counts["members"] += 1
-                    found = self._member(row, path, reader.line_num, seen, again)
-                    if found is not None:
-                        yield found
+                self.counts["members"] += 1
+                if not self.counts["members"] % _TOLD:
+                    self._tell(self.counts["members"])
+                found = self._member(row, path, line, again)
+                if found is not None:
+                    yield found
+                seen.append(hash((row.get("stage"), row.get("gen_id"))))
+            yield from self._doubled(path, _more_than_once(seen), again)
         except GenpoolError as error:
             yield from_error(error, path)
         except (csv.Error, UnicodeDecodeError) as error:
             yield Finding("corrupt-file", path, f"not readable as CSV in UTF-8: {error}", again)
 
-    def _member(
-        self, row: Mapping[str, Any], path: str, line: int, seen: set[tuple[str, str]], again: str
-    ) -> Finding | None:
+    def _rows(self, path: str) -> Iterator[tuple[int, dict[str | None, Any] | None]]:
+        """Yield line and content of every row of a membership; None for a header that lacks a column."""
+        with opened(self._pool.place(path)) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            reader = csv.DictReader(text)
+            if not {"stage", "gen_id"} <= set(reader.fieldnames or ()):
+                yield 1, None
+                return
+            for row in reader:
+                yield reader.line_num, row
+
+    def _doubled(self, path: str, suspects: frozenset[int], again: str) -> Iterator[Finding]:
+        """Yield the members that stand in a membership twice, which is read once more if any is suspected."""
+        seen: set[tuple[str, str]] = set()
+        for line, row in self._rows(path) if suspects else ():
+            one = (row["stage"], row["gen_id"]) if row else ("", "")
+            if hash(one) in suspects and one[0] in self._pool.pipeline and not reference_problem(one[1]):
+                if one in seen:
+                    yield Finding("doubled", path, f"{one[0]} {one[1]} is a member already", again, *one, line=line)
+                seen.add(one)
+
+    def _member(self, row: Mapping[str | None, Any], path: str, line: int, again: str) -> Finding | None:
         stage, gen_id = row["stage"], row["gen_id"]
-        if stage not in self._pipeline or reference_problem(gen_id):
+        if stage not in self._pool.pipeline or reference_problem(gen_id):
             said = f"not a member: {stage!r}, {gen_id!r}"
             return Finding("malformed-line", path, said, again, line=line)
         if None in row or None in row.values():
             said = "the line has not as many values as the header"
             return Finding("malformed-line", path, said, again, stage, gen_id, line=line)
-        if (stage, gen_id) in seen:
-            return Finding("doubled", path, f"{stage} {gen_id} is a member already", again, stage, gen_id, line=line)
-        seen.add((stage, gen_id))
-        if is_folder(self._layout.generations / stage / gen_id) or self._is_its_task(stage, gen_id, row):
+        if self._pool.has(stage, gen_id) or self._is_its_task(stage, gen_id, row):
             return None
         said = f"{stage} {gen_id} is not there, and it is not the id of what the line says: no run makes it"
         return Finding("unknown-id", path, said, again, stage, gen_id, line=line, is_note=True)
 
-    def _is_its_task(self, stage: str, gen_id: str, row: Mapping[str, Any]) -> bool:
+    def _is_its_task(self, stage: str, gen_id: str, row: Mapping[str | None, Any]) -> bool:
         """Return whether a member is what a run makes of the line: its id is that of the line's signature."""
-        fields: dict[str, object] = {name: row[name] for name in self._pipeline[stage].fields if row.get(name)}
+        fields: dict[str, object] = {name: row[name] for name in self._pool.pipeline[stage].fields if row.get(name)}
         replicate = str(fields.get(REPLICATE_FIELD))
         with suppress(InvalidSignature, ValueError):
-            signature = Signature.of(self._pipeline[stage], {**fields, REPLICATE_FIELD: int(replicate)})
-            return right_id(signature, self._salt) == gen_id
+            signature = Signature.of(self._pool.pipeline[stage], {**fields, REPLICATE_FIELD: int(replicate)})
+            return right_id(signature, self._pool.salt) == gen_id
         return False
 
     def _adopted(self, path: str, cohort: str) -> Iterator[Finding]:
@@ -226,7 +246,7 @@ class BookCheck:
         again = f"`genpool run {cohort}` writes it anew"
         here = f"{path}/adopted.json"
         try:
-            value = orjson.loads(read_record(self._layout.root / here))
+            value = orjson.loads(read_record(self._pool.layout.root / here))
         except orjson.JSONDecodeError as error:
             todo = f"{again}; with `--refresh` where the spec has a query under `from:`"
             yield Finding("corrupt-file", here, f"not readable as JSON: {error}", todo)
@@ -238,7 +258,7 @@ class BookCheck:
         if wrong is not None:
             yield wrong
             return
-        members = self._layout.root / path / "membership.csv"
+        members = self._pool.layout.root / path / "membership.csv"
         if not os.path.lexists(members):
             said = "the cohort was run, but its membership is gone: nobody knows what it needs, and no purge is made"
             yield Finding("stale-membership", f"{path}/membership.csv", said, again)
@@ -247,6 +267,12 @@ class BookCheck:
             if digest_of(members)[0] != value.get("membership"):
                 said = "it is not the one that adopted.json vouches for: edited, damaged, or half written at a crash"
                 yield Finding("stale-membership", f"{path}/membership.csv", said, again)
+
+
+def _more_than_once(hashes: array[int]) -> frozenset[int]:
+    """Return what stands in a list of hashes more than once; a million of them are 8 MB, the names themselves 200."""
+    ordered = sorted(hashes)
+    return frozenset(one for one, other in pairwise(ordered) if one == other)
 
 
 def torn(path: str, number: int, line: bytes) -> Finding:

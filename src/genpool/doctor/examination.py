@@ -7,26 +7,36 @@ run, whose own files it does not take for leftovers. It holds nothing of what it
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.doctor.books import BookCheck
 from genpool.doctor.catalog_file import CatalogFile
+from genpool.doctor.examined import Examined
 from genpool.doctor.findings import Finding, Fix
-from genpool.doctor.generations import GenerationCheck
+from genpool.doctor.generations import Checked
 from genpool.doctor.leftovers import LeftoverCheck, still_stands
+from genpool.doctor.manifest_files import manifest_findings
 from genpool.doctor.mending import mended
+from genpool.doctor.sources import sources
+from genpool.doctor.spreading import checked
+from genpool.doctor.walk import ATTEMPTS, GENS, batches, count, stray_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from genpool.directory_store import DirectoryStore
+    from genpool.doctor.walk import Batch
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline
 
 _COUNTED: Final = "generations attempts texts sources combos cohorts members ledgers removals".split()
+
+
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being read, how much of it was, and of how much where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,8 @@ def examine(
     layout: PoolLayout,
     pipeline: Pipeline,
     store: DirectoryStore,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Progress | None = None,
+    processes: int = 1,
 ) -> Examination:
     """Read every file of a pool and say what is wrong.
 
@@ -61,38 +72,60 @@ def examine(
         layout: The pool's paths.
         pipeline: The pool's stages.
         store: The pool's store.
-        progress: Told what is being read, and how many directories of it were, after each of them.
+        progress: Told what is being read, how much of it was, and of how much where that is known.
+        processes: How many processes read at a time, where there are many generations.
+
+    Raises:
+        StorageFailed: One of these processes was killed from outside.
     """
-    counts: Counter[str] = Counter()
-    told: Counter[str] = Counter()
-    reading = "gens"
-
-    def tell() -> None:
-        told[reading] += 1
-        if progress is not None:
-            progress(reading, told[reading])
-
+    pool = Examined(layout, pipeline, store.salt)
+    tell = progress or _nobody
     found: list[Finding] = []
-    with closing(CatalogFile(layout, pipeline, store.salt)) as catalog:
-        generations = GenerationCheck(layout, pipeline, store.salt, catalog, tell)
-        books, leftovers = BookCheck(layout, pipeline, store.salt), LeftoverCheck(layout)
-        found += generations.generations()
-        reading = "attempts"
-        found += generations.attempts()
-        found += generations.stray_folders()
-        found += generations.sources()
-        for part in (books.combos, books.slots, books.drift, books.ledgers, books.cohorts):
-            found += part()
+    read = Checked()
+    with closing(CatalogFile(pool)) as catalog:
+        for top in (GENS, ATTEMPTS):
+            expected = None if progress is None else count(pool, top)
+            read.directories = 0
+            for part in checked(pool, catalog, _without_findings(batches(pool, top), found), processes):
+                read.add(part)
+                tell(top, read.directories, expected)
+        books = BookCheck(pool, lambda done: tell("cohorts", done, None))
+        leftovers = LeftoverCheck(layout)
+        found += _legacy(read)
+        found += stray_folders(pool)
+        found += sources(pool, read.counts, lambda done: tell("sources", done, None))
+        for book in (books.combos, books.slots, books.drift, books.ledgers, books.cohorts):
+            found += book()
         found += leftovers.names()
         found += leftovers.private()
         found += leftovers.trash()
         catalog.look_for_strangers()
         found += _of_catalog(layout, catalog)
-    for part_counts in (generations.counts, books.counts, leftovers.counts):
-        counts.update(part_counts)
-    standing = {one: None for one in found if one.fix is None or _stands(layout, one)}
+        found += manifest_findings(layout, pipeline, store.salt, catalog.content)
+    counts = read.counts + books.counts + leftovers.counts
+    standing = {one: None for one in (*read.findings, *found) if one.fix is None or _stands(layout, one)}
     ordered = sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0))
     return Examination(tuple(ordered), {name: counts[name] for name in _COUNTED})
+
+
+def _nobody(reading: str, done: int, of: int | None) -> None:
+    """Be told how far an examination is, and do nothing."""
+
+
+def _without_findings(walked: Iterable[Batch | Finding], found: list[Finding]) -> Iterator[Batch]:
+    """Yield the batches of a walk; put what it found into a list."""
+    for one in walked:
+        if isinstance(one, Finding):
+            found.append(one)
+        else:
+            yield one
+
+
+def _legacy(read: Checked) -> Iterator[Finding]:
+    for stage, legacy in read.legacy.items():
+        if legacy:
+            said = f"legacy generations, read and never changed: {legacy:,} of this stage"
+            yield Finding("legacy", f"gens/{stage}", said, stage=stage, is_note=True)
 
 
 def mend(layout: PoolLayout, pipeline: Pipeline, store: DirectoryStore, found: Examination) -> Examination:

@@ -7,186 +7,145 @@ can be judged: they have no digests of themselves.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from genpool.doctor.findings import Finding, Fix, from_error
+from genpool.doctor.findings import Finding, from_error
+from genpool.doctor.folders import AWAY, TEMPORARY, directories_in, entries_of, litter, unknown
 from genpool.doctor.reading import digest_of, is_folder, kind_of, read_record
+from genpool.doctor.sources import DIGEST
+from genpool.doctor.walk import GENS
 from genpool.errors import CorruptGeneration, GenpoolError
 from genpool.layout import METADATA, PARSED, PROMPT, RAW
 from genpool.records import decode_attempt, decode_record, is_as_written
-from genpool.signatures import FILE_NAME
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from genpool.doctor.catalog_file import CatalogFile
-    from genpool.layout import PoolLayout
+    from genpool.doctor.examined import Examined
+    from genpool.doctor.walk import Batch
     from genpool.records import Record
-    from genpool.stages import Pipeline, Stage
-
-TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-"""The names of files that are being written, as `durable.replace_file` gives them."""
+    from genpool.stages import Stage
 
 _TEXTS: Final = {PROMPT: "prompt", RAW: "raw", PARSED: "parsed"}
 _KEPT: Final = ("template", "model", "inputs")
 """Fingerprints whose texts are in sources/; but for `inputs` below a root."""
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _RESTORE: Final = "restore it from a copy, or move the whole directory away to have it made again"
-_AWAY: Final = "move it out of the pool, or put back what it was"
+
+
+@dataclass(slots=True)
+class Checked:
+    """What came of some directories; sent from one process to another."""
+
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    """How much of what was read."""
+    legacy: Counter[str] = field(default_factory=Counter)
+    """How many legacy generations, by stage."""
+    directories: int = 0
+    """How many directories were examined: generations, or attempts."""
+
+    def add(self, other: Checked) -> None:
+        """Add what came of others."""
+        self.findings += other.findings
+        self.counts.update(other.counts)
+        self.legacy.update(other.legacy)
+        self.directories += other.directories
 
 
 class GenerationCheck:
-    """Examines gens/ and attempts/.
+    """Examines directories of gens/ and attempts/.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
         catalog: What the catalog says, to be compared.
-        tell: Told after every directory how many were read.
     """
 
-    def __init__(
-        self, layout: PoolLayout, pipeline: Pipeline, salt: str, catalog: CatalogFile, tell: Callable[[], None]
-    ) -> None:
-        self._layout = layout
-        self._pipeline = pipeline
-        self._salt = salt
+    def __init__(self, pool: Examined, catalog: CatalogFile) -> None:
+        self._pool = pool
         self._catalog = catalog
-        self._tell = tell
-        self.counts: Counter[str] = Counter()
-        """How much of what was read."""
+        self._counts: Counter[str] = Counter()
         self._has_source = lru_cache(100_000)(self._is_source)
 
-    # -- folders -----------------------------------------------------------------------------------
+    def check(self, batch: Batch) -> Checked:
+        """Return what is wrong with the directories of a batch, and how much was read."""
+        checked = Checked()
+        self._counts = checked.counts
+        stage = self._pool.pipeline[batch.stage]
+        for name in batch.names:
+            path = f"{batch.top}/{stage.name}/{name}"
+            if batch.top == GENS:
+                self._check_generation(stage, name, path, checked)
+            else:
+                self._check_attempts(stage, name, path, checked)
+        return checked
 
-    def generations(self) -> Iterator[Finding]:
-        """Yield what is wrong under gens/."""
-        for stage, folder in self._stage_folders("gens"):
-            alike: dict[str, str] = {}
-            legacy = 0
-            for entry in entries_of(folder):
-                if isinstance(entry, Finding):
-                    yield entry
-                    continue
-                path = f"gens/{stage.name}/{entry.name}"
-                odd = _odd_entry(entry, path)
-                if odd is not None:
-                    yield odd
-                    continue
-                yield from _spelling(entry.name, folder, path, alike, stage.name)
-                record, found = self._generation(stage, entry, path)
-                if found and not is_folder(entry.path):
-                    continue  # a removal beside us took it away meanwhile
-                yield from found
-                legacy += record is not None and record.is_legacy
-                self._catalog.compare(stage.name, entry.name, record)
-                self._tell()
-            if legacy:
-                said = f"legacy generations, read and never changed: {legacy:,} of this stage"
-                yield Finding("legacy", f"gens/{stage.name}", said, stage=stage.name, is_note=True)
+    def _check_generation(self, stage: Stage, gen_id: str, path: str, checked: Checked) -> None:
+        record, found = self._generation(stage, gen_id, path)
+        if found and not is_folder(self._pool.place(path)):
+            return  # a removal beside us took it away meanwhile
+        checked.findings += found
+        checked.legacy[stage.name] += record is not None and record.is_legacy
+        self._catalog.compare(stage.name, gen_id, record)
+        checked.directories += 1
 
-    def attempts(self) -> Iterator[Finding]:
-        """Yield what is wrong under attempts/."""
-        for stage, folder in self._stage_folders("attempts"):
-            for task in entries_of(folder):
-                if isinstance(task, Finding):
-                    yield task
-                    continue
-                path = f"attempts/{stage.name}/{task.name}"
-                odd = _odd_entry(task, path)
-                if odd is not None:
-                    yield odd
-                    continue
-                for entry in entries_of(f"{folder}/{task.name}", path):
-                    yield from self._numbered(stage, task.name, entry, path)
-
-    def _numbered(self, stage: Stage, gen_id: str, entry: os.DirEntry[str] | Finding, path: str) -> Iterator[Finding]:
-        """Yield what is wrong with one entry of a task's folder of attempts."""
-        if isinstance(entry, Finding):
-            yield entry
-            return
-        path = f"{path}/{entry.name}"
-        odd = _odd_entry(entry, path)
-        if odd is not None:
-            yield odd
-        elif not (entry.name.isascii() and entry.name.isdigit()):
-            yield Finding("foreign", path, "an attempt has a number for a name", _AWAY, stage.name, gen_id)
-        else:
-            yield from self._attempt(stage, gen_id, entry, path)
-            self._tell()
-
-    def _stage_folders(self, top: str) -> Iterator[tuple[Stage, str]]:
-        """Yield the folders of known stages; `stray_folders` names what else is there."""
-        for name in self._pipeline.names:
-            folder = self._layout.root / top / name
-            if is_folder(folder) and is_folder(folder.parent):
-                yield self._pipeline[name], os.fspath(folder)
-
-    def stray_folders(self) -> Iterator[Finding]:
-        """Yield what is in gens/ and attempts/ beside the folders of the pool's stages."""
-        for top in ("gens", "attempts"):
-            folder = self._layout.root / top
-            if not is_folder(folder):
-                continue  # the walk over the pool names it
-            for entry in entries_of(folder, top):
-                if isinstance(entry, Finding):
-                    yield entry
-                    continue
-                odd = _odd_entry(entry, f"{top}/{entry.name}")
-                if odd is not None:
-                    yield odd
-                elif entry.name not in self._pipeline:
-                    said = "pool.yaml has no stage of this name: what is in it cannot be checked and is not used"
-                    todo = "put the stage back into pool.yaml, or move the folder away"
-                    yield Finding("unknown-stage", f"{top}/{entry.name}", said, todo)
+    def _check_attempts(self, stage: Stage, gen_id: str, path: str, checked: Checked) -> None:
+        for entry in directories_in(self._pool.place(path), path):
+            if isinstance(entry, Finding):
+                checked.findings.append(entry)
+            elif entry.name.isascii() and entry.name.isdigit():
+                checked.findings += self._attempt(stage, gen_id, f"{path}/{entry.name}")
+                checked.directories += 1
+            else:
+                said = "an attempt has a number for a name"
+                checked.findings.append(Finding("foreign", f"{path}/{entry.name}", said, AWAY, stage.name, gen_id))
 
     # -- one directory -----------------------------------------------------------------------------
 
-    def _generation(self, stage: Stage, entry: os.DirEntry[str], path: str) -> tuple[Record | None, list[Finding]]:
+    def _generation(self, stage: Stage, gen_id: str, path: str) -> tuple[Record | None, list[Finding]]:
         """Return the record of a directory under gens/, None where it cannot be used, and what is wrong with it."""
-        files, found = self._files(stage, entry.name, entry.path, path)
+        folder = self._pool.place(path)
+        files, found = self._files(stage, gen_id, folder, path)
         missing = [name for name in (METADATA, PARSED) if name not in files]
         told = {one.path for one in found}
         if any(f"{path}/{name}" not in told for name in missing) and path not in told:
             said = f"incomplete: there is no {' and no '.join(missing)}"
             todo = "nothing: a run that fills the place moves it to attempts/; or restore what is missing"
-            found.append(Finding("incomplete", path, said, todo, stage.name, entry.name))
+            found.append(Finding("incomplete", path, said, todo, stage.name, gen_id))
         if METADATA not in files:
             return None, found
         try:
-            data = read_record(f"{entry.path}/{METADATA}")
-            record = decode_record(data, stage, entry.name, self._salt, f"{path}/{METADATA}")
+            data = read_record(f"{folder}/{METADATA}")
+            record = decode_record(data, stage, gen_id, self._pool.salt, f"{path}/{METADATA}")
         except GenpoolError as error:
-            return None, [*found, from_error(error, f"{path}/{METADATA}", stage.name, entry.name)]
-        self.counts["generations"] += not missing
+            return None, [*found, from_error(error, f"{path}/{METADATA}", stage.name, gen_id)]
+        self._counts["generations"] += not missing
         found += self._as_written(record, data, path)
-        found += self._texts(record, files, entry.path, path, whole=not missing)
+        found += self._texts(record, files, folder, path, whole=not missing)
         found += self._references(record, path)
         # as the catalog has it: a link in the place of a text is found when the text is read
-        return record if os.path.exists(f"{entry.path}/{PARSED}") else None, found  # noqa: PTH110 - a text, not a Path
+        whole = PARSED in files or os.path.exists(f"{folder}/{PARSED}")  # noqa: PTH110 - a text, not a Path
+        return record if whole else None, found
 
-    def _attempt(self, stage: Stage, gen_id: str, entry: os.DirEntry[str], path: str) -> list[Finding]:
+    def _attempt(self, stage: Stage, gen_id: str, path: str) -> list[Finding]:
         """Return what is wrong with one attempt."""
-        files, found = self._files(stage, gen_id, entry.path, path)
+        folder = self._pool.place(path)
+        files, found = self._files(stage, gen_id, folder, path)
         if METADATA not in files:
             if not any(one.path in {path, f"{path}/{METADATA}"} for one in found):
                 said = "an attempt without metadata.json: a directory that was left incomplete, kept here"
                 found.append(Finding("incomplete", path, said, None, stage.name, gen_id, is_note=True))
             return found
         try:
-            data = read_record(f"{entry.path}/{METADATA}")
-            record, reason = decode_attempt(data, stage, gen_id, self._salt, f"{path}/{METADATA}")
+            data = read_record(f"{folder}/{METADATA}")
+            record, reason = decode_attempt(data, stage, gen_id, self._pool.salt, f"{path}/{METADATA}")
         except GenpoolError as error:
             return [*found, from_error(error, f"{path}/{METADATA}", stage.name, gen_id)]
-        self.counts["attempts"] += 1
+        self._counts["attempts"] += 1
         found += self._as_written(record, data, path)
-        return found + self._texts(record, files, entry.path, path, whole=reason is not None)
+        return found + self._texts(record, files, folder, path, whole=reason is not None)
 
     def _files(self, stage: Stage, gen_id: str, folder: str, path: str) -> tuple[set[str], list[Finding]]:
         """Return the plain files of a directory, and what else is in it."""
@@ -206,7 +165,7 @@ class GenerationCheck:
                 named = entry.name == METADATA or entry.name in _TEXTS
                 said = f"{kind} where a file belongs" if named else f"{kind}: a generation is plain files"
                 kinds = "link" if entry.is_symlink() else "wrong-type"
-                found.append(Finding(kinds, here, said, _AWAY, stage.name, gen_id))
+                found.append(Finding(kinds, here, said, AWAY, stage.name, gen_id))
         return files, found
 
     def _as_written(self, record: Record, data: bytes, path: str) -> list[Finding]:
@@ -230,7 +189,7 @@ class GenerationCheck:
                 continue
             try:
                 digest, is_text = digest_of(f"{folder}/{file}")
-                self.counts["texts"] += 1
+                self._counts["texts"] += 1
                 if stated is not None and digest != stated:
                     said = "the text is not the one that was committed: its digest differs from metadata.json"
                     raise CorruptGeneration(said, hint=_RESTORE)
@@ -243,20 +202,20 @@ class GenerationCheck:
                 said = "metadata.json has no digest of it: nobody can tell whether it is what was written"
                 found.append(Finding("unverified", here, said, None, stage, gen_id, is_note=True))
         if not record.is_legacy:
-            found += [_unknown(f"{path}/{name}", stage, gen_id) for name in sorted(files - {METADATA, *_TEXTS})]
+            found += [unknown(f"{path}/{name}", stage, gen_id) for name in sorted(files - {METADATA, *_TEXTS})]
         return found
 
     def _references(self, record: Record, path: str) -> list[Finding]:
         """Return what a generation refers to and is not there."""
         found = []
         stage, gen_id = record.stage, record.gen_id
-        for field in stage.fields:
-            if not field.endswith(REFERENCE_SUFFIX):
+        for name in stage.fields:
+            if not name.endswith(REFERENCE_SUFFIX):
                 continue
-            named = str(record.signature[field])
-            stages = [str(stage.parent)] if field == PARENT_FIELD else list(self._pipeline.names)
-            if not any(self._is_there(one, named) for one in stages):
-                said = f"orphan: its {field} {named} is not there ({' or '.join(f'gens/{one}' for one in stages)})"
+            named = str(record.signature[name])
+            stages = [str(stage.parent)] if name == PARENT_FIELD else list(self._pool.pipeline.names)
+            if not any(self._pool.has(one, named) for one in stages):
+                said = f"orphan: its {name} {named} is not there ({' or '.join(f'gens/{one}' for one in stages)})"
                 found.append(Finding("orphan", path, said, self._way_back(stages, named), stage.name, gen_id))
         if record.is_legacy:
             return found
@@ -264,7 +223,7 @@ class GenerationCheck:
             digest = record.fingerprints.get(name)
             if digest is None or (name == "inputs" and stage.parent is not None):
                 continue
-            if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            if not (isinstance(digest, str) and DIGEST.fullmatch(digest)):
                 said = f"its fingerprint of {name} is no digest: {digest!r}"
                 found.append(Finding("missing-source", f"{path}/{METADATA}", said, None, stage.name, gen_id))
             elif not self._has_source(digest):
@@ -273,12 +232,9 @@ class GenerationCheck:
                 found.append(Finding("missing-source", f"{path}/{METADATA}", said, todo, stage.name, gen_id))
         return found
 
-    def _is_there(self, stage: str, gen_id: str) -> bool:
-        return is_folder(self._layout.generations / stage / gen_id)
-
     def _way_back(self, stages: list[str], gen_id: str) -> str:
         """Return what to do about an orphan: what it starts from may be in the trash."""
-        for entry in entries_of(self._layout.trash, "trash"):
+        for entry in entries_of(self._pool.layout.trash, "trash"):
             if isinstance(entry, Finding):
                 continue
             if any(is_folder(f"{entry.path}/gens/{stage}/{gen_id}") for stage in stages):
@@ -286,101 +242,4 @@ class GenerationCheck:
         return "restore it from a copy; made anew, its text will differ from what was read"
 
     def _is_source(self, digest: str) -> bool:
-        return os.path.lexists(self._layout.sources / digest)  # what it is, its own reading tells
-
-    # -- sources -----------------------------------------------------------------------------------
-
-    def sources(self) -> Iterator[Finding]:
-        """Yield what is wrong under sources/: each file is named by its digest."""
-        folder = self._layout.sources
-        if not is_folder(folder):
-            return
-        for entry in entries_of(folder, "sources"):
-            if isinstance(entry, Finding):
-                yield entry
-                continue
-            path = f"sources/{entry.name}"
-            if TEMPORARY.fullmatch(entry.name) or kind_of(entry) == "a symbolic link":
-                continue  # the walk over the pool names it
-            if not _DIGEST.fullmatch(entry.name):
-                yield _unknown(path)
-                continue
-            try:
-                digest, _ = digest_of(entry.path)
-            except GenpoolError as error:
-                yield from_error(error, path)
-                continue
-            self.counts["sources"] += 1
-            if digest != entry.name:
-                said = "its content has another digest than its name: it was damaged or edited"
-                todo = "restore it from a copy, or remove it: a run that uses the same text writes it anew"
-                yield Finding("damaged-source", path, said, todo)
-
-
-def entries_of(folder: str | os.PathLike[str], path: str | None = None) -> Iterator[os.DirEntry[str] | Finding]:
-    """Yield the entries of a folder, in no order; and a finding where it cannot be listed to its end.
-
-    Args:
-        folder: The folder.
-        path: Its path relative to the pool; the last two names of the folder where it is not given.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except FileNotFoundError:
-        return  # moved away in the meantime
-    except OSError as error:
-        named = path or "/".join(os.fspath(folder).split("/")[-2:])
-        said = f"the folder cannot be listed: {error.strerror}"
-        yield Finding("unreadable", named, said, "look at its permissions")
-
-
-def litter(path: str) -> Finding:
-    """Return the finding that a temporary file is."""
-    said = "a temporary file that a process left when it died"
-    return Finding("litter", path, said, "`genpool doctor --fix` removes it", fix=Fix.REMOVE_FILE)
-
-
-def _unknown(path: str, stage: str | None = None, gen_id: str | None = None) -> Finding:
-    return Finding(
-        "foreign", path, "a file that genpool does not know; it is not used", None, stage, gen_id, is_note=True
-    )
-
-
-def _odd_entry(entry: os.DirEntry[str], path: str) -> Finding | None:
-    """Return what is wrong with an entry where a directory with a name of the grammar belongs."""
-    kind = kind_of(entry)
-    if kind == "a symbolic link":
-        said = "a symbolic link where a directory belongs; links are not followed"
-        return Finding("link", path, said, "put the directory itself there")
-    if kind is None and TEMPORARY.fullmatch(entry.name):
-        return litter(path)
-    if kind is None and entry.name.startswith("."):
-        return _unknown(path)  # a system's or an editor's
-    if kind != "a directory":
-        return Finding("foreign", path, f"{kind or 'a file'} where a directory belongs", _AWAY)
-    if not FILE_NAME.fullmatch(entry.name):
-        said = "its name is none that genpool gives: letters, digits, dot, underscore and hyphen, at most 128"
-        return Finding("foreign", path, said, _AWAY)
-    return None
-
-
-def _spelling(name: str, folder: str, path: str, alike: dict[str, str], stage: str) -> Iterator[Finding]:
-    """Yield what a file system that folds case would make of a name.
-
-    Names without capitals are not kept: two of them cannot be alike.
-    """
-    folded = name.lower()
-    if name == folded:
-        return
-    other = alike.setdefault(folded, name)
-    if other == name:
-        with suppress(OSError):  # there is no such other
-            is_same = os.path.samestat(os.lstat(f"{folder}/{folded}"), os.lstat(f"{folder}/{name}"))
-            other = name if is_same else folded  # a file system that folds case finds the same
-    if other != name:
-        said = f"{name} and {other} differ only in case: on some file systems they are one directory"
-        yield Finding("case-collision", path, said, "keep the pool where case counts, or move one away", stage, name)
-    else:
-        said = "its name has capitals; no id that genpool makes does"
-        yield Finding("upper-case", path, said, None, stage, name, is_note=True)
+        return os.path.lexists(self._pool.place(f"sources/{digest}"))  # what it is, its own reading tells

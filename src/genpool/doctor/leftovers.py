@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from genpool import locks
 from genpool.doctor.findings import Finding, Fix
-from genpool.doctor.generations import TEMPORARY, entries_of, litter
+from genpool.doctor.folders import TEMPORARY, entries_of, litter
 from genpool.doctor.reading import is_folder, kind_of
 from genpool.errors import GenpoolError
 from genpool.trash import UNDOING, read_trashed

@@ -34,6 +34,10 @@ _KINDS: Final = {
 def kind_of(entry: os.DirEntry[str]) -> str | None:
     """Return what an entry is in words; None for a plain file, and for what is gone already."""
     try:
+        if entry.is_file(follow_symlinks=False):
+            return None  # these two ways need no system call where the folder said what its entries are
+        if entry.is_dir(follow_symlinks=False):
+            return "a directory"
         return _KINDS.get(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode))
     except FileNotFoundError:
         return None
@@ -50,17 +54,16 @@ def is_folder(path: str | Path) -> bool:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a plain file for reading.
+def _told() -> Iterator[None]:
+    """Turn what the system says of a file into errors of ours.
 
     Raises:
         NotFound: It is not there.
-        CorruptFile: It is a link, a directory, a pipe.
+        CorruptFile: It is a link, a pipe.
         StorageFailed: It cannot be read.
     """
     try:
-        with os.fdopen(_descriptor(path), "rb") as file:
-            yield file
+        yield
     except GenpoolError:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -69,6 +72,19 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
             raise CorruptFile(_NO_FILE, hint="move it away") from None
         raise StorageFailed(f"cannot be read: {error.strerror or error}", hint="look at its permissions") from error
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a plain file for reading.
+
+    Raises:
+        NotFound: It is not there.
+        CorruptFile: It is a link, a directory, a pipe.
+        StorageFailed: It cannot be read.
+    """
+    with _told(), os.fdopen(_descriptor(path), "rb") as file:
+        yield file
 
 
 def _descriptor(path: str | Path) -> int:
@@ -88,8 +104,7 @@ def read_record(path: str | Path) -> bytes:
         CorruptFile: It is no plain file, or larger than any record.
         StorageFailed: It cannot be read.
     """
-    with opened(path) as file:
-        data = file.read(MOST_OF_A_RECORD + 1)
+    data = b"".join(_chunks(path, MOST_OF_A_RECORD + 1))
     if len(data) > MOST_OF_A_RECORD:
         raise CorruptFile(f"larger than {MOST_OF_A_RECORD:,} bytes: no record is", hint="restore it or move it away")
     return data
@@ -106,17 +121,35 @@ def digest_of(path: str | Path) -> tuple[str, bool]:
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_text = True
-    with opened(path) as file:
-        while True:
-            chunk = file.read(_CHUNK)
-            digest.update(chunk)
-            if is_text:
-                try:
-                    decoder.decode(chunk, final=not chunk)
-                except UnicodeDecodeError:
-                    is_text = False
-            if not chunk:
-                return digest.hexdigest(), is_text
+    for chunk in _chunks(path):
+        digest.update(chunk)
+        is_text = is_text and _goes_on(decoder, chunk)
+    return digest.hexdigest(), is_text and _goes_on(decoder, b"")
+
+
+def _goes_on(decoder: codecs.IncrementalDecoder, chunk: bytes) -> bool:
+    """Return whether a chunk goes on with a text; the last one is empty."""
+    try:
+        decoder.decode(chunk, final=not chunk)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _chunks(path: str | Path, most: int | None = None) -> Iterator[bytes]:
+    """Yield the content of a plain file, or so many bytes of it: most files are one chunk, read at once."""
+    with _told():
+        descriptor = _descriptor(path)
+        try:
+            left = most
+            while left is None or left > 0:
+                chunk = os.read(descriptor, _CHUNK if left is None else min(_CHUNK, left))
+                if not chunk:
+                    return
+                yield chunk
+                left = None if left is None else left - len(chunk)
+        finally:
+            os.close(descriptor)
 
 
 def lines_of(path: str | Path) -> Iterator[tuple[int, bytes, bool]]:

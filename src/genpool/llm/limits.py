@@ -1,4 +1,4 @@
-"""A limit on how many requests are sent in a minute.
+"""A limit on how many requests are sent in a minute, and the pause that a server asks of all of them.
 
 Promises: in no window of the given length are more requests let go than the limit, the first window included: there is
 no bucket that could be full at the start and be refilled in the same minute. Requests are let go in the order in which
@@ -49,27 +49,42 @@ class RateLimit:
     Belongs to one event loop, like everything of asyncio.
 
     Args:
-        requests: How many may be sent in a window; at least 1.
+        requests: How many may be sent in a window, at least 1; None for any number, while nothing holds them.
         window: The window's length in seconds.
         slack: Seconds added to it.
         clock: Where the time comes from.
     """
 
-    def __init__(self, requests: int, window: float = MINUTE, slack: float = SLACK, clock: Clock | None = None) -> None:
-        if requests < 1:
+    def __init__(
+        self, requests: int | None, window: float = MINUTE, slack: float = SLACK, clock: Clock | None = None
+    ) -> None:
+        if requests is not None and requests < 1:
             raise ValueError(f"a limit of {requests} requests would let none go")
+        self._requests = requests
         self._window = window + slack
         self._clock = clock or MonotonicClock()
-        self._let_go: deque[float] = deque(maxlen=requests)
+        self._let_go: deque[float] = deque(maxlen=requests or 0)
         self._held_until = float("-inf")
+        self._waiting = 0
         self._turn = asyncio.Lock()  # wakes those who wait in the order in which they came
 
     async def admit(self) -> None:
         """Return when the next request may be sent, and count it."""
-        async with self._turn:
-            while (seconds := self._wait()) > 0:
-                await self._clock.sleep(seconds)
-            self._let_go.append(self._clock.now())
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while (seconds := self._wait()) > 0:
+                    await self._clock.sleep(seconds)
+                self._let_go.append(self._clock.now())
+        finally:
+            self._waiting -= 1
+
+    def admit_at_once(self) -> bool:
+        """Let a request go, and count it, where it need not wait; return whether it went."""
+        if self._waiting or self._wait() > 0:
+            return False
+        self._let_go.append(self._clock.now())
+        return True
 
     def hold(self, seconds: float) -> None:
         """Let no request go for some seconds: a server said 429 to one, and would say so to all."""
@@ -77,5 +92,6 @@ class RateLimit:
 
     def _wait(self) -> float:
         """Return how many seconds the next request has to wait; 0 or less for none."""
-        free = self._let_go[0] + self._window if len(self._let_go) == self._let_go.maxlen else float("-inf")
+        full = self._requests is not None and len(self._let_go) == self._requests
+        free = self._let_go[0] + self._window if full else float("-inf")
         return max(free, self._held_until) - self._clock.now()

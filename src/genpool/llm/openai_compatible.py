@@ -1,21 +1,27 @@
 """Any endpoint that speaks the OpenAI chat completions protocol. With `bounded_http`, the one way to the network.
 
-The SDK's own retries are off: each call here is one request, with one deadline from its first byte to the last of its
-answer. Answers are asked for whole, never as a stream. Foreign errors are mapped to ours in one place, and a key never
-gets into a message, whatever a server echoes.
+Each call is one request; nothing is tried again here. Its deadline is the caller's matter (`calls`), whatever client is
+asked. Answers are asked for whole, never as a stream. What went wrong is mapped to our errors in one place, and a key
+never gets into a message, whatever a server echoes.
+
+The protocol is one request and one answer in JSON, so the openai package is not needed for it: making a request with
+that takes longer than all that a run does for a call besides.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import orjson
+
+from genpool import __version__
 from genpool.errors import CallFailed, MissingKey, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request, clean_text
+from genpool.llm.error_codes import NO_CREDIT, status_of
 from genpool.llm.hiding import Hiding
 from genpool.llm.retries import read_http_date, read_retry_after
 from genpool.llm.unlogged import unlogged
@@ -24,13 +30,13 @@ from genpool.records import Usage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import openai
-
     from genpool.config import ModelEntry
+    from genpool.llm.bounded_http import Answer, Broken
 
+_OPENAI: Final = "https://api.openai.com/v1"
 _TRANSIENT: Final = {408, 409, 425, 429}
 _UNAVAILABLE: Final = {401, 402, 404}
-_NO_CREDIT: Final = {"insufficient_quota", "billing_not_active", "account_deactivated"}
+_TIMED_OUT: Final = 408
 _MOST: Final = 300  # characters of a foreign message
 _TOO_MANY: Final = 2**53
 
@@ -72,20 +78,16 @@ class OpenAICompatible:
     Args:
         entry: The model entry.
         key: Its key, or None where the endpoint wants none.
-        carrier: What requests travel by: `aiohttp`, or `httpx`, which is slower.
 
     Raises:
         ModelUnavailable: The base URL is not one, or no header can hold the key.
     """
 
-    def __init__(self, entry: ModelEntry, key: str | None, carrier: str = "aiohttp") -> None:
-        import openai  # half a second: only when a model is asked
-
-        from genpool.llm import bounded_http
+    def __init__(self, entry: ModelEntry, key: str | None) -> None:
+        from genpool.llm import bounded_http  # only when a model is asked
 
         self._entry = entry
         self._hide = Hiding(key, entry.base_url)
-        self._openai = openai
         self._http = bounded_http
         if key is not None and not (key.isascii() and key.isprintable()):
             raise ModelUnavailable(
@@ -93,41 +95,47 @@ class OpenAICompatible:
                 hint=f"look at the value of {entry.key}: a line break, or a character that is not ASCII?",
             )
         try:
-            self._client = openai.AsyncOpenAI(
-                api_key=key or "none",
-                base_url=entry.base_url,
-                max_retries=0,
-                timeout=bounded_http.timeouts(entry.timeout),
-                http_client=bounded_http.open_http(carrier, entry.concurrency),
-            )
-        except Exception as error:  # noqa: BLE001 - whatever it says of a URL that is none
-            raise ModelUnavailable(self._hide(f"model {entry.model_id!r}: {error}")) from None
-        host = urlsplit(str(self._client.base_url)).netloc.rpartition("@")[2]
-        self._provider = f"openai {host}"
+            where, credentials = bounded_http.without_credentials(entry.base_url or _OPENAI)
+            parts = urlsplit(where)
+            self._provider, self._host = f"openai {parts.netloc}", parts.hostname
+            headers = {
+                "Authorization": credentials or f"Bearer {key or 'none'}",
+                "User-Agent": f"genpool/{__version__}",
+            }
+            url = parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions").geturl()
+            self._carrier = bounded_http.Carrier(url, headers, entry.concurrency, entry.timeout)
+        except ValueError as error:
+            said = self._shown(f"model {entry.model_id!r}: `base_url` is no address: {error}")
+            raise ModelUnavailable(said, hint="it looks like https://host/v1") from None
 
     @unlogged
     async def complete(self, request: Request) -> Completion:
-        """See `ModelClient.complete`; the entry's timeout is for all of it."""
+        """See `ModelClient.complete`."""
+        body = self._body(request)
         try:
-            async with asyncio.timeout(self._entry.timeout):
-                answer = await self._client.post(  # as it is: `create` looks at every field, for a third of the time
-                    "/chat/completions", cast_to=self._http.Response, body=self._body(request)
-                )
-        except TimeoutError:
-            late = f"{self._provider}: no answer within {self._entry.timeout:g} s"
-            raise CallFailed(late, transient=True, sent=True) from None
-        except Exception as error:  # noqa: BLE001 - the boundary: everything foreign is mapped here
-            raise self._mapped(error) from None
-        return self._completion(self._parsed(answer.content, answer.headers.get("content-type", "")))
+            answer = await self._carrier.post(body)
+        except self._http.TooLarge:
+            most = self._http.MOST // 2**20
+            too_large = f"{self._provider} answered with more than {most} MiB"
+            raise CallFailed(too_large, transient=False, sent=True) from None
+        except self._http.Broken as error:
+            raise self._told_broken(error) from None
+        if not answer.is_success:
+            raise self._refused(answer)
+        return self._completion(self._parsed(answer.body, answer.headers.get("content-type", "")))
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _body(self, request: Request) -> bytes:
         asked: dict[str, Any] = {"messages": request.messages(), "model": self._entry.model}
-        return {**asked, **request.parameters, "seed": request.seed}
+        try:
+            return orjson.dumps({**asked, **request.parameters, "seed": request.seed})
+        except TypeError as error:  # half a character, or a number that is none
+            said = self._shown(f"{self._provider}: the request cannot be made: {error}")
+            raise CallFailed(said, transient=False, sent=False) from None
 
     @unlogged
     async def aclose(self) -> None:
         """See `ModelClient.aclose`."""
-        await self._client.close()
+        await self._carrier.aclose()
 
     # -- an answer ---------------------------------------------------------------------------------
 
@@ -174,14 +182,18 @@ class OpenAICompatible:
         )
 
     def _told(self, error: object) -> ModelError:
-        """Return the error that a provider told with status 200, as routers do once they have begun to answer."""
+        """Return the error that a provider told with status 200, as routers do once they have begun to answer.
+
+        It counts as the status that its code stands for; of one that nobody knows, as broken on the way.
+        """
         facts = error if isinstance(error, dict) else {"message": error}
-        code = facts.get("code")
-        said = self._shown(f"{self._provider} answered with an error: {facts.get('message')} (code {code})")
-        if isinstance(code, int) and code in _UNAVAILABLE:
+        status = status_of(facts)
+        said = self._shown(
+            f"{self._provider} answered with an error: {facts.get('message')} (code {facts.get('code')})"
+        )
+        if status in _UNAVAILABLE:
             return ModelUnavailable(said, hint=self._look())
-        again = not isinstance(code, int) or code in _TRANSIENT or code >= 500
-        return CallFailed(said, transient=again, sent=True)
+        return CallFailed(said, transient=status is None or _is_transient(status), sent=True)
 
     def _word(self, table: dict[str, Any], name: str) -> str | None:
         value = table.get(name)
@@ -189,41 +201,37 @@ class OpenAICompatible:
 
     # -- no answer ---------------------------------------------------------------------------------
 
-    def _mapped(self, error: Exception) -> ModelError:
-        """Return one of our errors for one of theirs."""
-        if isinstance(error, self._http.TooLarge):
-            most = self._http.MOST // 2**20
-            return CallFailed(f"{self._provider} answered with more than {most} MiB", transient=False, sent=True)
-        if isinstance(error, self._http.Broken):
-            said = self._shown(f"{self._provider}: {error.message}")
-            if error.hopeless:
-                return ModelUnavailable(said, hint=self._look())
-            hint = None if error.sent else f"can {self._client.base_url.host} be reached from here?"
-            return CallFailed(said, transient=True, sent=error.sent, hint=hint)
-        if isinstance(error, self._openai.APIStatusError):
-            return self._refused(error)
-        said = self._shown(f"{self._provider}: the request cannot be made: {type(error).__name__}: {error}")
-        return CallFailed(said, transient=False, sent=False)
+    def _told_broken(self, error: Broken) -> ModelError:
+        """Return one of our errors for a request that got no whole answer."""
+        said = self._shown(f"{self._provider}: {error.message}")
+        if error.hopeless:
+            return ModelUnavailable(said, hint=self._look())
+        hint = None if error.sent else f"can {self._host} be reached from here?"
+        return CallFailed(said, transient=True, sent=error.sent, hint=hint)
 
-    def _refused(self, error: openai.APIStatusError) -> ModelError:
+    def _refused(self, answer: Answer) -> ModelError:
         """Return the error for a status that is not success.
 
         No call can succeed with a wrong key (401), without credit (402, or 429 with a code that says so), without the
         model (404), or where the endpoint is elsewhere (3xx). A 403 is this call's only: routers send it for a prompt.
+        A 408 may have been paid for: a proxy says it too, of a request that the model behind it was at work on.
         """
-        status, headers = error.status_code, error.response.headers
-        said = self._shown(f"{self._provider}: {error.message}")
+        status, headers = answer.status, answer.headers
+        facts = _error_in(answer.body)
+        message = facts.get("message")
+        told = f" - {message}" if message and isinstance(message, str) else ""
+        said = self._shown(f"{self._provider}: Error code: {status}{told}")
         if 300 <= status < 400:
             where = urlsplit(headers.get("location", "")).netloc or "another address"
             hint = f"redirects are not followed; if {where} is right, make it the `base_url` in pool.yaml"
             return ModelUnavailable(said, hint=self._shown(hint))
-        if status in _UNAVAILABLE or error.code in _NO_CREDIT:
+        if status in _UNAVAILABLE or status_of(facts) == NO_CREDIT:
             return ModelUnavailable(said, hint=self._look())
         date = read_http_date(headers.get("date", ""))
         return CallFailed(
             said,
-            transient=status in _TRANSIENT or status >= 500,
-            sent=status >= 500,
+            transient=_is_transient(status),
+            sent=status >= 500 or status == _TIMED_OUT,
             retry_after=read_retry_after(headers.get("retry-after"), date or datetime.now(UTC)),
         )
 
@@ -237,6 +245,21 @@ class OpenAICompatible:
         line = " ".join(self._hide(text).split())
         plain = "".join(character if character.isprintable() else "\ufffd" for character in line[:_MOST])
         return plain if len(line) <= _MOST else f"{plain}…"
+
+
+def _error_in(body: bytes) -> dict[str, object]:
+    """Return the error that a body tells, at the top of it or under `error`; empty where it tells none in JSON."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    facts = told.get("error", told) if isinstance(told, dict) else None
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_transient(status: int) -> bool:
+    """Return whether the same call may succeed later."""
+    return status in _TRANSIENT or status >= 500
 
 
 def _text_of(content: object) -> str:

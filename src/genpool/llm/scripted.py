@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -82,9 +83,22 @@ def _readable(request: Request) -> str:
             {"reason": f"scripted reason {request.seed % 97}", "score": scores[request.seed % len(scores)]}
         )
     if request.constraint is not None and request.constraint.grammar:
-        return "scripted reason\nSCORE: " + request.constraint.grammar.rpartition("score ::= ")[2].split('"')[1]
+        return _forced(request.constraint.grammar, request.seed)
     words = request.prompt.user.split()
     return f"Scripted text {request.seed}: {' '.join(words[-12:])}"
+
+
+def _forced(grammar: str, seed: int) -> str:
+    """Return an answer of the shape that a parser's grammar forces, with scores picked by the seed."""
+    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines())
+    scores = [json.loads(one) for one in rules["score"].split(" | ")]
+    said = []
+    for number, word in enumerate(re.findall(r'"(?:\\.|[^"\\])*"|\w+', rules["root"])):
+        if word == "score":
+            said.append(scores[(seed + number) % len(scores)])
+        else:
+            said.append(f"Scripted reason {seed % 97}" if word == "reason" else json.loads(word))
+    return "".join(said)
 
 
 def from_entry(script: dict[str, Json], root: Path) -> ScriptedModel:

@@ -11,6 +11,7 @@ import orjson
 from genpool.canonical import sha256
 from genpool.durable import is_there, make_directory, replace_file, storage_errors
 from genpool.errors import CorruptFile, PoolError, StorageFailed, StorageFull
+from genpool.layout import METADATA
 from genpool.migration import journal as kinds
 from genpool.migration.batches import not_as_planned
 from genpool.migration.reading import read_plain
@@ -40,6 +41,7 @@ def check_fits(one: Round, tell: Callable[[str, int, int], None]) -> None:
     """
     root, digests = one.root, one.plan.digests
     _check_listings(one)
+    _check_attempts(one)
     for done, (path, digest) in enumerate(digests.items()):
         if done % 1000 == 0:
             tell("checking", done, len(digests))
@@ -47,7 +49,7 @@ def check_fits(one: Round, tell: Callable[[str, int, int], None]) -> None:
             if path in one.plan.document["books"] and is_there(f"{root}/{path}"):
                 raise not_as_planned(path)
             continue
-        file = f"{path}/metadata.json" if is_generation(path) else path
+        file = f"{path}/{METADATA}" if is_generation(path) else path
         try:
             data = read_plain(f"{root}/{file}")
         except OSError:
@@ -84,6 +86,18 @@ def _check_listings(one: Round) -> None:
                     f"{folder} is not as it was planned: {odd} was {'added' if odd in there else 'removed'} since",
                     hint="plan again: `genpool migrate plan`",
                 )
+
+
+def _check_attempts(one: Round) -> None:
+    """Refuse where a task has attempts that were not planned with."""
+    for path, digest in one.plan.digests.items():
+        parts = path.split("/")
+        if digest or parts[-3:-2] != [ATTEMPTS]:
+            continue
+        for number in _names(one.layout.root / path):
+            record = f"{path}/{number}/{METADATA}"
+            if record not in one.plan.digests and is_there(f"{one.root}/{record}"):
+                raise not_as_planned(record)
 
 
 def _names(folder: Path) -> list[str]:

@@ -47,9 +47,12 @@ def test_nothing_is_wrong_with_a_sound_pool_and_all_of_it_was_read(root: Path) -
 
 
 def test_progress_is_told_of_every_directory(root: Path) -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int, int | None]] = []
     Pool.open(root).examine(lambda *said: told.append(said))
-    assert told == [*(("gens", number) for number in range(1, 16)), ("attempts", 1), ("attempts", 2)]
+    of_stages = [len(list((root / "gens" / stage).iterdir())) for stage in ("draft", "essay", "evaluation")]
+    assert told[:3] == [("gens", sum(of_stages[: at + 1]), 15) for at in range(3)]
+    assert [one for one in told if one[0] == "attempts"] == [("attempts", 2, 2)]
+    assert told[-1] == ("sources", len(list((root / "sources").iterdir())), None)
 
 
 # --- a generation ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A provider that misbehaves, and what the OpenAI-compatible client makes of it: every fault, by either carrier."""
+"""A provider that misbehaves, and what the OpenAI-compatible client makes of it, fault by fault."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
+from genpool.calls import in_time
 from genpool.config import ModelEntry
 from genpool.errors import CallFailed, ModelError, ModelUnavailable
 from genpool.llm.client import Completion, Request
@@ -54,18 +55,14 @@ def provider() -> Iterator[Provider]:
         yield started
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
-def carrier(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def ask(url: str, carrier: str = "aiohttp", timeout: float = 60.0) -> Completion | ModelError:
+def ask(url: str, timeout: float = 60.0) -> Completion | ModelError:
     """Return what a call comes to: an answer, or the error as a value."""
 
     async def asked() -> Completion | ModelError:
-        client = OpenAICompatible(ModelEntry("m", "openai", "m", base_url=url, timeout=timeout), KEY, carrier)
+        entry = ModelEntry("m", "openai", "m", base_url=url, timeout=timeout)
+        client = OpenAICompatible(entry, KEY)
         try:
-            return await client.complete(Request(Prompt("Write."), {"temperature": 0.5}, 7))
+            return await in_time(client.complete(Request(Prompt("Write."), {"temperature": 0.5}, 7)), entry)
         except ModelError as error:
             return error
         finally:
@@ -99,15 +96,15 @@ def forms_of(key: str) -> list[str]:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 def test_a_fault_is_told_as_what_it_is(
-    provider: Provider, carrier: str, fault: Fault, caplog: pytest.LogCaptureFixture, proof: Statement
+    provider: Provider, fault: Fault, caplog: pytest.LogCaptureFixture, proof: Statement
 ) -> None:
     caplog.set_level(logging.DEBUG)
     provider.forget()
-    outcome = ask(provider.url(fault.name), carrier, timeout=0.3 if fault.kind == "late" else 60.0)
+    outcome = ask(provider.url(fault.name), timeout=0.3 if fault.kind == "late" else 60.0)
     kind = "paid" if fault.kind == "late" else fault.kind
     seen = provider.seen()
     well = (kind_of(outcome), seen.requests, seen.elsewhere) == (kind, 1, 0)
-    proof(faults=fault.name, carriers=carrier, mistold=not well)
+    proof(faults=fault.name, mistold=not well)
     assert kind_of(outcome) == kind, everything_told(outcome)
     assert (seen.requests, seen.elsewhere) == (1, 0)  # one call is one request, and none to another host
     if isinstance(outcome, CallFailed):
@@ -127,30 +124,30 @@ def test_every_kind_of_fault_is_there() -> None:
 
 @pytest.mark.parametrize("fault", [fault.name for fault in FAULTS.values() if fault.kind == "late"])
 def test_the_deadline_is_for_the_whole_call_and_says_so(
-    provider: Provider, carrier: str, fault: str, full: bool, proof: Statement
+    provider: Provider, fault: str, full: bool, proof: Statement
 ) -> None:
     """In full, the bar is 10% of a second, alone and with 63 others; else only that it ends long before the answer."""
     timeout, calls = (1.0, 64) if full else (0.3, 1)
-    taken = [*asyncio.run(late(provider.url(fault), carrier, timeout, 1))]
-    taken += asyncio.run(late(provider.url(fault), carrier, timeout, calls)) if full else []
+    taken = [*asyncio.run(late(provider.url(fault), timeout, 1))]
+    taken += asyncio.run(late(provider.url(fault), timeout, calls)) if full else []
     late_by = 100 * (max(taken) / timeout - 1)
     proof(late=late_by)
     assert min(taken) >= timeout
     if full:
         assert late_by <= most(7, "late")
     assert max(taken) < 30  # whole, the slowest would come after minutes
-    print(f"{fault} by {carrier}: {timeout:g} s became {max(taken):.3f} s at the most in {len(taken)} calls")
+    print(f"{fault}: {timeout:g} s became {max(taken):.3f} s at the most in {len(taken)} calls")
 
 
-async def late(url: str, carrier: str, seconds: float, calls: int) -> list[float]:
+async def late(url: str, seconds: float, calls: int) -> list[float]:
     """Return how long some calls at once took to be given up."""
     entry = ModelEntry("m", "openai", "m", base_url=url, timeout=seconds, concurrency=calls)
-    client = OpenAICompatible(entry, KEY, carrier)
+    client = OpenAICompatible(entry, KEY)
 
     async def one(number: int) -> float:
         began = time.monotonic()
         with pytest.raises(CallFailed, match=f"no answer within {seconds:g} s"):
-            await client.complete(Request(Prompt(f"Write {number}."), {}, 7))
+            await in_time(client.complete(Request(Prompt(f"Write {number}."), {}, 7)), entry)
         return time.monotonic() - began
 
     try:
@@ -159,13 +156,13 @@ async def late(url: str, carrier: str, seconds: float, calls: int) -> list[float
         await client.aclose()
 
 
-def test_as_many_calls_are_in_flight_as_an_entry_allows(provider: Provider, carrier: str) -> None:
+def test_as_many_calls_are_in_flight_as_an_entry_allows(provider: Provider) -> None:
     calls, url = 512, provider.url("stall_before_answer")
     provider.forget()
 
     async def asked() -> int:
         entry = ModelEntry("m", "openai", "m", base_url=url, timeout=200, concurrency=calls)
-        client = OpenAICompatible(entry, KEY, carrier)
+        client = OpenAICompatible(entry, KEY)
         waiting = [
             asyncio.create_task(client.complete(Request(Prompt(f"Write {number}."), {}, 7))) for number in range(calls)
         ]
@@ -192,7 +189,7 @@ from genpool.llm.openai_compatible import OpenAICompatible
 from genpool.prompts import Prompt
 
 async def asked(url):
-    client = OpenAICompatible(ModelEntry("m", "openai", "m", base_url=url), "k" * 20, sys.argv[2])
+    client = OpenAICompatible(ModelEntry("m", "openai", "m", base_url=url), "k" * 20)
     try:
         await client.complete(Request(Prompt("Write."), {}, 7))
     except CallFailed as error:
@@ -215,23 +212,23 @@ print(peak() - before)
     "fault",
     ["huge_body", "huge_body_without_length", "gzip_bomb", "gzip_bomb_twice", "huge_400", "many_headers", "wide_json"],
 )
-def test_no_answer_takes_all_the_memory(provider: Provider, carrier: str, fault: str) -> None:
-    asked = [sys.executable, "-c", ASK_ONCE, provider.url(fault), carrier]
+def test_no_answer_takes_all_the_memory(provider: Provider, fault: str) -> None:
+    asked = [sys.executable, "-c", ASK_ONCE, provider.url(fault)]
     *said, grown = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split("\n")[:-1]
     assert said
     assert int(grown) < 1.5 * HUGE  # twice that if all was read
-    print(f"{fault} by {carrier}: {int(grown) / 2**20:.0f} MiB")
+    print(f"{fault}: {int(grown) / 2**20:.0f} MiB")
 
 
-def test_an_https_url_of_a_server_without_it_was_not_sent(provider: Provider, carrier: str) -> None:
+def test_an_https_url_of_a_server_without_it_was_not_sent(provider: Provider) -> None:
     provider.forget()
-    outcome = ask(provider.url().replace("http:", "https:"), carrier)
+    outcome = ask(provider.url().replace("http:", "https:"))
     assert kind_of(outcome) == "later"
     assert provider.seen().requests == 0
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_a_certificate_that_nobody_vouches_for_makes_the_model_unavailable(tmp_path: Path, carrier: str) -> None:
+def test_a_certificate_that_nobody_vouches_for_makes_the_model_unavailable(tmp_path: Path) -> None:
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     both = [tmp_path / "key.pem", tmp_path / "cert.pem"]
     subprocess.run([*made, "-keyout", both[0], "-out", both[1]], check=True, capture_output=True)
@@ -248,7 +245,7 @@ def test_a_certificate_that_nobody_vouches_for_makes_the_model_unavailable(tmp_p
 
         thread = threading.Thread(target=serve)
         thread.start()
-        outcome = ask(f"https://127.0.0.1:{listening.getsockname()[1]}/v1", carrier)
+        outcome = ask(f"https://127.0.0.1:{listening.getsockname()[1]}/v1")
         thread.join()
     assert isinstance(outcome, ModelUnavailable), outcome
     assert "certificate" in outcome.message.lower()

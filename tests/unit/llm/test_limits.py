@@ -148,3 +148,29 @@ def test_the_real_clock_lets_go_too() -> None:
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="0 requests"):
         RateLimit(0)
+
+
+def test_without_a_limit_everything_goes_at_once_but_where_a_server_asked_for_a_pause() -> None:
+    clock = Clock()
+    limit = RateLimit(None, clock=clock)
+    assert all(limit.admit_at_once() for _ in range(1000))
+    limit.hold(20)
+    assert not limit.admit_at_once()
+    clock.time = 20.0
+    assert limit.admit_at_once()
+
+
+def test_nobody_goes_at_once_before_one_that_waits() -> None:
+    async def simulated() -> None:
+        clock = Clock()
+        limit = RateLimit(2, window=60, slack=0, clock=clock)
+        assert [limit.admit_at_once() for _ in range(3)] == [True, True, False]
+        waiting = asyncio.create_task(limit.admit())
+        await asyncio.sleep(0)
+        clock.time = 61.0  # there are two places now, and one who came before
+        assert not limit.admit_at_once()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert limit.admit_at_once()
+
+    asyncio.run(simulated())

@@ -186,8 +186,8 @@ NEVER, LATER, LATER_AND_PAID = (False, False), (True, False), (True, True)
 
 @pytest.mark.parametrize(
     ("status", "transient_and_sent"),
-    [(400, NEVER), (403, NEVER), (408, LATER), (422, NEVER), (429, LATER)]
-    + [(status, LATER_AND_PAID) for status in (500, 502, 503)],
+    [(400, NEVER), (403, NEVER), (409, LATER), (422, NEVER), (429, LATER)]
+    + [(status, LATER_AND_PAID) for status in (408, 500, 502, 503)],
 )
 def test_a_status_says_whether_to_try_again_and_whether_it_may_cost(
     server: Server, status: int, transient_and_sent: tuple[bool, bool]

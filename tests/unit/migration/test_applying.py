@@ -391,6 +391,16 @@ def test_refused_where_the_plan_no_longer_fits(old: Path, what: str) -> None:
     assert migrations(old).standing(plan.migration_id).state == "planned"
 
 
+def test_refused_where_there_are_more_attempts_than_were_planned_with(root: Path) -> None:
+    write_legacy(root, "draft", "a", *DRAFT, replicate=1)
+    write_spec(root, essay="template: [story]", evaluation=EVALUATIONS)
+    Pool.open(root).run("c", models=models(judge=_unreadable()))
+    plan = planned(root)
+    Pool.open(root).run("c", models=models(judge=_unreadable()), retry_exhausted=True)
+    with pytest.raises(PoolError, match=r"attempts/evaluation/.*not as it was planned"):
+        migrations(root).apply(plan.migration_id)
+
+
 def test_a_strict_plan_is_not_applied_by_halves(old: Path) -> None:
     write_legacy(old, "essay", "orphan", "nowhere", "story", replicate=1)
     at = migrations(old)

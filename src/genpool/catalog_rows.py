@@ -1,0 +1,304 @@
+"""The tables of the catalog, and what their rows say of generations.
+
+Promise: whatever is written is written with its part of the stage's *content*, in the same transaction: the sum,
+modulo 2^128, of a digest over the facts of every row. So the content depends on what is there, and not on the order or
+the way in which it came to be known.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import orjson
+
+from genpool.canonical import canonical_json, hashed
+from genpool.change_tokens import NEVER
+from genpool.gen_ids import gen_id as right_id
+from genpool.present import choices_key
+from genpool.records import NO_REPLICATE
+from genpool.slots import seconds_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from genpool.records import Record
+    from genpool.stages import Pipeline
+
+_VERSION: Final = 5
+
+_TABLE_NAMES: Final = ("stages", "digests", "makings", "gens")
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS stages (
+    stage TEXT PRIMARY KEY, changed INTEGER NOT NULL, looked INTEGER NOT NULL, content TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS digests (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS makings (
+    id INTEGER PRIMARY KEY, origin TEXT, mode TEXT NOT NULL, template INTEGER, model INTEGER
+);
+CREATE UNIQUE INDEX IF NOT EXISTS makings_once
+    ON makings (ifnull(origin, ''), mode, ifnull(template, 0), ifnull(model, 0));
+CREATE TABLE IF NOT EXISTS gens (
+    stage TEXT NOT NULL, gen_id TEXT NOT NULL, stamp INTEGER, state INTEGER NOT NULL,
+    source TEXT, choices TEXT, replicate INTEGER, legacy INTEGER NOT NULL DEFAULT 0,
+    making INTEGER, created REAL, inputs BLOB, below BLOB,
+    input_tokens INTEGER, output_tokens INTEGER, score REAL, least REAL, most REAL, problem TEXT, facts BLOB,
+    PRIMARY KEY (stage, gen_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
+CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR state > 0;
+"""
+
+_MODULUS: Final = 1 << 128
+
+
+class Condition(IntEnum):
+    """How a directory under gens/ is found."""
+
+    WHOLE = 0
+    INCOMPLETE = 1
+    """Metadata or the parsed text is not there."""
+    UNUSABLE = 2
+    """Its record is damaged, or does not say which task it is."""
+
+
+def kind_of(pipeline: Pipeline, salt: str) -> int:
+    """Return a number for what an index depends on besides the files: its own version, the pipeline, the salt."""
+    from zlib import crc32
+
+    stages = [[one.name, one.prefix, one.parent, list(one.axes)] for one in pipeline]
+    return crc32(canonical_json([_VERSION, stages, salt])) >> 1
+
+
+def is_prepared(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> bool:
+    """Return whether a database has the tables for a pipeline and a salt.
+
+    Raises:
+        sqlite3.DatabaseError: It is no database.
+    """
+    return bool(database.execute("PRAGMA user_version").fetchone()[0] == kind_of(pipeline, salt))
+
+
+def prepare(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None:
+    """Make the tables, unless they are there; those of another kind are dropped.
+
+    Raises:
+        sqlite3.DatabaseError: It is no database, or cannot be written.
+    """
+    if is_prepared(database, pipeline, salt):
+        return
+    with transaction(database):
+        if not is_prepared(database, pipeline, salt):
+            for table in _TABLE_NAMES:
+                database.execute(f"DROP TABLE IF EXISTS {table}")
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {kind_of(pipeline, salt)}")
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Hold the right to write for some statements, which take effect together or not at all."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if database.in_transaction:  # some failures have rolled back already
+            database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+# --- what a row says ------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """What the catalog holds of one directory under gens/.
+
+    From `gen_id` on it is what answers depend on, and what the content is a sum over. The words of what is wrong are
+    not among that: they name the path by which the pool was opened.
+    """
+
+    stamp: int | None
+    """What marks the directory (`catalog_reader.stamp_of`); None where it was too young to be trusted."""
+    read: int | None
+    """The same before it was read, trusted or not; None where it was not there."""
+    problem: str | None
+    gen_id: str
+    state: int
+    source: str | None = None
+    choices: str | None = None
+    replicate: int | None = None
+    legacy: int = 0
+    created: float | None = None
+    inputs: bytes | None = None
+    below: bytes | None = None
+    """The digest of inputs that a child has which was made from its text."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    score: float | None = None
+    least: float | None = None
+    most: float | None = None
+    origin: str | None = None
+    mode: str | None = None
+    template: str | None = None
+    model: str | None = None
+
+    def facts(self) -> bytes:
+        """Return a digest (16 bytes) over what answers depend on."""
+        return hashed(orjson.dumps(self[_FIRST_FACT:], default=bytes.hex))[:16]
+
+
+_FIRST_FACT: Final = Row._fields.index("gen_id")
+
+
+def row_without_record(gen_id: str, condition: Condition, problem: str | None = None) -> Row:
+    """Return the row of a directory that is not a whole generation."""
+    return Row(None, None, problem, gen_id, condition)
+
+
+def parent_bytes(parsed_digest: str) -> bytes:
+    """Return the pre-image of the `inputs` fingerprint below a root: canonical JSON, written out for speed."""
+    return f'{{"parent":"{parsed_digest}"}}'.encode()
+
+
+def row_of(record: Record, salt: str) -> Row:
+    """Return what the index holds of a record."""
+    values = record.signature.values
+    replicate = record.signature.replicate
+    legacy = record.is_legacy and (replicate == NO_REPLICATE or right_id(record.signature, salt) != record.gen_id)
+    usage = (record.call or {}).get("usage")
+    tokens = usage if isinstance(usage, dict) else {}
+    parsed = _bytes_of(record.fingerprints.get("parsed"))
+    score = record.score
+    return Row(
+        stamp=None,
+        read=None,
+        problem=None,
+        gen_id=record.gen_id,
+        state=Condition.WHOLE,
+        source=record.signature.source,
+        choices=choices_key(values[1:-1]),
+        replicate=replicate or None,
+        legacy=int(legacy),
+        created=seconds_of(record.created_at),
+        inputs=_bytes_of(record.fingerprints.get("inputs")),
+        below=None if parsed is None else hashed(parent_bytes(parsed.hex())),
+        input_tokens=_count_of(tokens.get("input_tokens")),
+        output_tokens=_count_of(tokens.get("output_tokens")),
+        score=None if score is None else score.value,
+        least=None if score is None else score.min,
+        most=None if score is None else score.max,
+        origin=record.origin_cohort_id,
+        mode=record.mode,
+        template=_text_of(record.fingerprints.get("template")),
+        model=_text_of(record.fingerprints.get("model")),
+    )
+
+
+def _count_of(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def _text_of(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _bytes_of(digest: object) -> bytes | None:
+    try:
+        return bytes.fromhex(digest) if isinstance(digest, str) else None
+    except ValueError:
+        return None
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+_ORIGIN: Final = Row._fields.index("origin")
+_STORED: Final = ("stamp", *Row._fields[2:_ORIGIN], "stage", "making", "facts")
+_PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"  # noqa: S608
+
+
+class StageWriter:
+    """Writes the rows of one stage, and with them its content; inside one transaction.
+
+    Args:
+        database: The catalog's database, in a transaction.
+        stage: The stage's name.
+    """
+
+    def __init__(self, database: sqlite3.Connection, stage: str) -> None:
+        self._database = database
+        self._stage = stage
+        known = database.execute("SELECT changed, looked, content FROM stages WHERE stage = ?", (stage,)).fetchone()
+        self._changed: int = known[0] if known else NEVER
+        self._looked: int = known[1] if known else 0
+        self._content = int(known[2], 16) if known else 0
+        self._makings: dict[tuple[str | None, ...], int] = {}  # origin, mode, template, model
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Write rows, in the place of what was said of the same directories; no two of them are about one."""
+        self._forget([row.gen_id for row in rows])
+        ready = []
+        for row in rows:
+            facts = row.facts()
+            self._content += int.from_bytes(facts)
+            ready.append((row.stamp, *row[2:_ORIGIN], self._stage, self._making(row), facts))
+        self._database.executemany(_PUT, ready)
+
+    def remove(self, gen_ids: Sequence[str]) -> None:
+        """Remove what is said of some directories."""
+        self._forget(gen_ids)
+        of_stage = [(self._stage, gen_id) for gen_id in gen_ids]
+        self._database.executemany("DELETE FROM gens WHERE stage = ? AND gen_id = ?", of_stage)
+
+    def looked(self, changed: int, looked: int) -> None:
+        """Note when the stage's folder had changed, and when it was looked at."""
+        self._changed, self._looked = changed, looked
+
+    def distrust(self) -> None:
+        """Have the folder looked at the next time, whatever its change time is: other rows are there than at the last.
+
+        A change time that was trusted can come back: that of a folder that is not there is the same each time.
+        """
+        self._changed = NEVER
+
+    def finish(self) -> None:
+        """Write the stage's content."""
+        content = f"{self._content % _MODULUS:032x}"
+        values = (self._stage, self._changed, self._looked, content)
+        self._database.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
+
+    def _forget(self, gen_ids: Sequence[str]) -> None:
+        """Take what is said of some directories out of the content."""
+        query = "SELECT facts FROM gens WHERE stage = ? AND gen_id IN (SELECT value FROM json_each(?))"
+        for (facts,) in self._database.execute(query, (self._stage, orjson.dumps(gen_ids).decode())):
+            self._content -= int.from_bytes(facts or b"")
+
+    def _making(self, row: Row) -> int | None:
+        """Return the number of how a generation was made."""
+        if row.state != Condition.WHOLE:
+            return None
+        made = (row.origin, row.mode, row.template, row.model)
+        number = self._makings.get(made)
+        if number is None:
+            number = self._makings[made] = self._making_number(row)
+        return number
+
+    def _making_number(self, row: Row) -> int:
+        made = (row.origin, row.mode, self._digest_number(row.template), self._digest_number(row.model))
+        query = "SELECT id FROM makings WHERE origin IS ? AND mode = ? AND template IS ? AND model IS ?"
+        found = self._database.execute(query, made).fetchone()
+        if found is not None:
+            return int(found[0])
+        insert = "INSERT INTO makings (origin, mode, template, model) VALUES (?, ?, ?, ?)"
+        return int(self._database.execute(insert, made).lastrowid or 0)
+
+    def _digest_number(self, digest: str | None) -> int | None:
+        """Return the short number of a digest."""
+        if digest is None:
+            return None
+        self._database.execute("INSERT OR IGNORE INTO digests (digest) VALUES (?)", (digest,))
+        row = self._database.execute("SELECT id FROM digests WHERE digest = ?", (digest,)).fetchone()
+        return int(row[0])

@@ -1,0 +1,141 @@
+"""What a report says in words: the answers that a reader comes for, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genpool.report.facts import many
+
+if TYPE_CHECKING:
+    from genpool.comparison import Comparison, Difference
+    from genpool.intervals import Mean
+    from genpool.report.facts import Cost, Facts
+    from genpool.report.judged import JudgedFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Better:
+    """Which level of an axis is better, by how much, and how sure that is."""
+
+    axis: str
+    better: str | None
+    """None where none is, or nobody can say."""
+    which: str
+    by: str
+    sure: str
+    more: str = ""
+    """What else must be known, where more than two levels were compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestText:
+    """One of the best texts."""
+
+    gen_id: str
+    path: str
+    combo: str
+    score: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The answers."""
+
+    better: tuple[Better, ...]
+    cost: str
+    best: tuple[BestText, ...]
+    lacking: tuple[str, ...]
+    """Why there is no answer, where there is none."""
+
+
+def findings_of(facts: Facts) -> Findings:
+    """Return what some facts answer."""
+    better, best, lacking = [], [], []
+    for one in facts.judged:
+        better += [better_of(one, comparison) for comparison in one.comparisons]
+        if one.judgements and not one.varied:
+            lacking.append(f"every {one.judged} was made by the same choices: there is nothing to compare")
+        measure = next(iter(one.measures.values()), "")
+        best += [
+            BestText(read.gen_id, read.path, read.combo, f"{number(read.value)} on {measure}") for read in one.best
+        ]
+    if not best:
+        lacking.append("no text was judged: there are no scores")
+    return Findings(tuple(better), cost_of(facts.cost), tuple(best[:3]), tuple(lacking))
+
+
+def better_of(judged: JudgedFacts, comparison: Comparison) -> Better:
+    """Return which level of an axis is better by the mean over the rubrics."""
+    axis = judged.axes[comparison.axis]
+    measure = next(iter(judged.measures))
+    differences = comparison.between(measure)
+    if not differences:
+        return Better(axis, None, f"no two levels of {axis} were judged", "", "")
+    first = _first(differences)
+    mean = first.mean
+    if mean.mean is None:
+        which = f"{first.better} and {first.worse} cannot be compared"
+        return Better(axis, None, which, "", first.said or "")
+    if mean.mean == 0:
+        which, better = f"{first.better} and {first.worse} scored the same", None
+    else:
+        which, better = f"{first.better} scored higher than {first.worse}", first.better
+    by = f"by {number(mean.mean)} on a scale of {judged.measures[measure]}" if mean.mean else ""
+    return Better(axis, better, which, by, sureness(mean), _more(comparison))
+
+
+def _first(differences: tuple[Difference, ...]) -> Difference:
+    """Return the difference that answers: that of the two best levels; of later ones where these have no pair."""
+    return next((one for one in differences if one.mean.mean is not None), differences[0])
+
+
+def _more(comparison: Comparison) -> str:
+    levels = comparison.multiplicity
+    if levels < 2:
+        return ""
+    said = f"the intervals hold for all {levels:,} pairs of levels together (Bonferroni)"
+    if comparison.not_compared:
+        said += f"; {comparison.not_compared:,} levels more are not compared with the best"
+    return said
+
+
+def sureness(mean: Mean) -> str:
+    """Return how sure the mean of some differences is."""
+    of = f"{many(mean.values, 'pair')} from {many(mean.units, 'combo')}"
+    if mean.low is None or mean.high is None:
+        return f"no interval ({of}): {mean.said}"
+    tells = "it leaves out 0: more than chance" if mean.is_sure else "it holds 0: this may be chance"
+    return f"{level(mean)} interval {number(mean.low)} to {number(mean.high)}, {of}; {tells}"
+
+
+def cost_of(cost: Cost) -> str:
+    """Return what it all cost."""
+    total = cost.total
+    if total is None or not total.calls:
+        return cost.said[0] if cost.said else "nothing was bought by these runs"
+    said = f"{many(total.calls, 'call')}, {total.input_tokens:,} tokens in, {total.output_tokens:,} out"
+    if total.cost is None:
+        return f"{said}; no price is known for these models"
+    said += f"; cost {total.cost:.4f}"
+    if total.worst is not None and total.worst > total.cost:
+        said += f", at worst {total.worst:.4f}"
+    return f"{said}, without {many(cost.unpriced, 'call')} that have no price" if cost.unpriced else said
+
+
+def number(value: float | None) -> str:
+    """Return a number as a reader sees it."""
+    if value is None:
+        return "-"
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text
+
+
+def level(mean: Mean) -> str:
+    """Return an interval's level in per cent."""
+    return f"{100 * mean.level:.4g} %"
+
+
+def interval(mean: Mean) -> str:
+    """Return an interval, or a dash where there is none."""
+    return "-" if mean.low is None else f"{number(mean.low)} to {number(mean.high)}"

@@ -1,0 +1,439 @@
+"""Tables of judgements: scores of texts, means by any axes, the best texts, what is there of what is wanted. Pure.
+
+What is compared is made comparable or is not compared:
+
+- Repeated judgements of a text by one rubric and one judge are averaged first: they are one opinion, not several texts.
+- A mean over rubrics and judges is over each of them once, however often each spoke, and only where all have spoken.
+- Scores on different scales are normalised to 0..1 before they are averaged, and the column `scale` says so.
+
+Where there is no number to give, `note` says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from genpool.errors import UsageError, nearest
+from genpool.from_reader import MEAN_SCORE
+from genpool.scores import MADE_STATES, aggregated_scores, axes_of, member_lineages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from genpool.scores import Axes, Judged
+
+NORMALISED: Final = "0 to 1 (normalised)"
+
+_CELL: Final = ["stage", "rubric", "judge"]
+"""Who speaks: what is averaged over once each."""
+_ALL: Final = "all judgements"
+_LACKING: Final = "not judged by "
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, and what a reader of it should know."""
+
+    frame: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+# --- what can be averaged ---------------------------------------------------------------------------
+
+
+def _valued(judgements: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Return the judgements that have a score, with `value` to be averaged within groups, and its `scale`.
+
+    A group of one scale keeps it; in one of several, scores are normalised.
+
+    Args:
+        judgements: Rows of `aggregated_scores`.
+        by: The columns of the groups.
+    """
+    import polars as pl
+
+    scored = judgements.filter(pl.col("score").is_not_null())
+    named = pl.format("{} to {}", _short("min"), _short("max"))
+    by = [one for one in by if one in scored.columns]
+    scales = scored.select(*by, "min", "max").unique() if by else scored.select("min", "max").unique()
+    if scales.select("min", "max").n_unique() <= 1:  # the usual case, and it costs nothing a row
+        scale = scales.select(named).item(0, 0) if scales.height else None
+        return scored.with_columns(pl.col("score").alias("value"), pl.lit(scale, pl.String).alias("scale"))
+    if not by:
+        return scored.with_columns(pl.col("normalised").alias("value"), pl.lit(NORMALISED).alias("scale"))
+    of_group = scales.group_by(by).agg(
+        pl.when(pl.len() == 1).then(named.first()).otherwise(pl.lit(NORMALISED)).first().alias("scale")
+    )
+    found = scored.join(of_group, on=by, how="left", nulls_equal=True, maintain_order="left")
+    value = pl.when(pl.col("scale") == NORMALISED).then("normalised").otherwise("score")
+    return found.with_columns(value.alias("value"))
+
+
+def _short(name: str) -> pl.Expr:
+    """Return a number as people write it."""
+    import polars as pl
+
+    return pl.col(name).cast(pl.String).str.replace(r"\.0$", "")
+
+
+def left_out(judgements: pl.DataFrame) -> tuple[str, ...]:
+    """Return notes on the judgements that have no score, and on where there is none at all."""
+    import polars as pl
+
+    if judgements.is_empty():
+        return ("there are no judgements: nothing was judged yet, or no stage judges",)
+    wrong = judgements.filter(pl.col("score").is_null())
+    notes: list[str] = [
+        f"{count} of {judgements.height} judgements left out: {problem} ({gen_id}{', …' if count > 1 else ''})"
+        for problem, count, gen_id in wrong.group_by(
+            pl.col("problem").str.replace(r"its score .* is off", "its score is off"), maintain_order=True
+        )
+        .agg(pl.len(), pl.col("gen_id").first())
+        .iter_rows()
+    ]
+    scored = judgements.filter(pl.col("score").is_not_null())
+    if scored.is_empty():
+        notes.append("no judgement has a score")
+    elif scored.height > 1 and scored["normalised"].n_unique() == 1:
+        notes.append(f"all {scored.height} scores are equal: they tell nothing apart")
+    if not scored.is_empty() and scored["judge"].n_unique() == 1:
+        notes.append(f"one judge only, {scored['judge'][0] or 'unnamed'}: nothing says how another would have judged")
+    return tuple(notes)
+
+
+# --- a row a text -----------------------------------------------------------------------------------
+
+
+def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
+    """Return a row a judged text: its lineage, a column a rubric and judge, and the mean over rubrics.
+
+    Args:
+        judgements: Rows of `aggregated_scores`.
+        axes: The axes of these.
+
+    Returns:
+        Columns `judged_stage`, `judged_gen_id`, the lineage, `mean_score`, `scale`, `judgements`, `note`, and for every
+        rubric and judge `score:<rubric>:<judge>` (the mean over repeated judgements) and `n:<rubric>:<judge>`. A rubric
+        that was asked on several scales has normalised scores in its columns.
+    """
+    import polars as pl
+
+    texts = judgements.unique("judged_gen_id", keep="first", maintain_order=True).select(
+        "judged_stage", "judged_gen_id", *(one for one in axes.lineage if one in judgements.columns)
+    )
+    per = _per_text(judgements)
+    means = _mean_over_rubrics(per)
+    table = (
+        texts.join(means, on="judged_gen_id", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("judgements").fill_null(0),
+            pl.col("note").fill_null("none of its judgements has a score"),
+        )
+        .with_columns(pl.when(pl.col("note") != "").then("note").alias("note"))
+    )
+    for cell in per["cell"].unique(maintain_order=True).sort().to_list():
+        one = per.filter(pl.col("cell") == cell).select(
+            "judged_gen_id", pl.col("value").alias(f"score:{cell}"), pl.col("n").alias(f"n:{cell}")
+        )
+        table = table.join(one, on="judged_gen_id", how="left", maintain_order="left")
+    notes = list(left_out(judgements))
+    mixed = per.filter(pl.col("scale") == NORMALISED)["rubric"].unique().sort().to_list()
+    if mixed:
+        notes.append(f"asked on several scales, so normalised to 0..1: {', '.join(mixed)}")
+    if (table["scale"] == NORMALISED).any():
+        notes.append("mean_score is over different scales: each was normalised to 0..1 first")
+    incomplete = table.filter(pl.col(MEAN_SCORE).is_null()).height
+    if incomplete:
+        notes.append(f"{incomplete} of {table.height} texts have no mean_score: `note` says why")
+    return Table(table, tuple(notes))
+
+
+def _per_text(judgements: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for every text, rubric and judge: the mean over repeated judgements."""
+    import polars as pl
+
+    valued = _valued(judgements, ["stage", "rubric"])
+    named = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
+    if valued["stage"].n_unique() > 1:
+        named = pl.concat_str("stage", named, separator=":")
+    means = valued.group_by("judged_gen_id", *_CELL, maintain_order=True).agg(
+        pl.col("judged_stage").first(),
+        pl.col("value").mean(),
+        pl.col("normalised").mean(),
+        pl.col("scale").first(),
+        pl.len().cast(pl.Int64).alias("n"),
+    )
+    return means.with_columns(named.alias("cell"))
+
+
+def _mean_over_rubrics(per: pl.DataFrame) -> pl.DataFrame:
+    """Return mean, scale, number of judgements and note of every text; a note is empty where all is well."""
+    import polars as pl
+
+    scale = pl.col("scale")
+    stages = per.group_by("judged_stage").agg(
+        pl.when((scale.n_unique() == 1) & (scale.first() != NORMALISED))
+        .then(scale.first())
+        .otherwise(pl.lit(NORMALISED))
+        .alias("scale"),
+        pl.col("cell").n_unique().alias("wanted"),
+    )
+    spoken = per.drop("scale").join(stages, on="judged_stage", how="left", nulls_equal=True, maintain_order="left")
+    spoken = spoken.with_columns(pl.when(scale == NORMALISED).then("normalised").otherwise("value").alias("value"))
+    rubrics = spoken.group_by("judged_gen_id", "stage", "rubric", maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted").first()
+    )
+    means = rubrics.group_by("judged_gen_id", maintain_order=True).agg(
+        pl.col("value").mean().alias(MEAN_SCORE),
+        pl.col("n").sum().alias("judgements"),
+        pl.col("cells").sum(),
+        pl.col("scale", "wanted").first(),
+    )
+    lacking = pl.col("cells") < pl.col("wanted")
+    notes = _lacking(per, means.filter(lacking)["judged_gen_id"])
+    return means.join(notes, on="judged_gen_id", how="left", maintain_order="left").select(
+        "judged_gen_id",
+        pl.when(~lacking).then(MEAN_SCORE).alias(MEAN_SCORE),
+        "scale",
+        "judgements",
+        pl.col("note").fill_null(""),
+    )
+
+
+def _lacking(per: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+    """Return the note on which rubrics and judges have not spoken of some texts."""
+    import polars as pl
+
+    some = per.join(texts.to_frame(), on="judged_gen_id", how="semi")
+    wanted = per.group_by("judged_stage").agg(pl.col("cell").unique().alias("wanted"))
+    found = some.group_by("judged_gen_id").agg(pl.col("judged_stage").first(), "cell")
+    lacking = pl.col("wanted").list.set_difference("cell").list.sort().list.join(", ")
+    return found.join(wanted, on="judged_stage", how="left", nulls_equal=True).select(
+        "judged_gen_id", pl.format(_LACKING + "{}", lacking).alias("note")
+    )
+
+
+def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
+    """Return the best texts, best first; of equal ones the first by id.
+
+    Args:
+        scores: What `generation_scores` returned.
+        number: How many.
+        by: `mean_score`, a rubric, or `<rubric>:<judge>`.
+
+    Raises:
+        UsageError: Nothing was judged so, or the number is not one.
+    """
+    import polars as pl
+
+    if number < 1:
+        raise UsageError(f"the best {number} texts are none", hint="name a whole number from 1")
+    columns = _columns_by(scores.frame.columns, by)
+    ranked = scores.frame.with_columns(
+        pl.mean_horizontal(columns, ignore_nulls=False).alias("by") if columns else pl.lit(None, pl.Float64).alias("by")
+    )
+    order = pl.col("by").round(12)  # equal means need not be equal in their last bit
+    rankable = ranked.filter(pl.col("by").is_not_null()).sort(order, "judged_gen_id", descending=[True, False])
+    notes = list(scores.notes)
+    without = ranked.height - rankable.height
+    if without:
+        notes.append(f"{without} of {ranked.height} texts are not ranked: they have no {by}")
+    return Table(rankable.head(number).drop("by"), tuple(notes))
+
+
+def _columns_by(columns: Sequence[str], by: str) -> list[str]:
+    """Return the columns whose mean is what texts are ranked by."""
+    cells = [one.removeprefix("score:") for one in columns if one.startswith("score:")]
+    if by == MEAN_SCORE:
+        return [MEAN_SCORE]
+    found = [one for one in cells if by in (one, one.rpartition(":")[0])]
+    found = found or [one for one in cells if one.split(":")[-2:-1] == [by]]
+    if not found:
+        known = [MEAN_SCORE, *sorted({one.rpartition(":")[0] for one in cells}), *cells]
+        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, known))
+    return [f"score:{one}" for one in found]
+
+
+# --- means by axes ----------------------------------------------------------------------------------
+
+
+def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool = False) -> Table:
+    """Return the mean score of every combination of levels that was judged.
+
+    Args:
+        judgements: Rows of `aggregated_scores`.
+        by: Columns: see `Axes.column`. Where several stages judge, `stage` comes first, given or not.
+        one_scale: Whether all means are on one scale, so that they can be set beside each other.
+
+    Returns:
+        The columns, then `mean`, `scale`, `texts`, `judgements`, `note`; sorted by the columns. `mean` is null where
+        a rubric or a judge that others were judged by has not spoken.
+    """
+    import polars as pl
+
+    by = _kept_apart(judgements, by)
+    valued = _valued(judgements, [] if one_scale else by).with_columns(pl.lit("all").alias(_ALL))
+    keys = by or [_ALL]
+    speakers = [one for one in _CELL if one not in by]
+    per_text = valued.group_by(*keys, "judged_gen_id", *speakers, maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("scale").first(), pl.len().cast(pl.Int64).alias("judgements")
+    )
+    speaker = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
+    cells = per_text.group_by(*keys, *speakers, maintain_order=True).agg(pl.col("value").mean())
+    cells = cells.with_columns(pl.lit("all").alias(_ALL))
+    means = cells.group_by(keys, maintain_order=True).agg(
+        pl.col("value").mean().alias("mean"), speaker.unique().alias("spoken")
+    )
+    shared = [one for one in by if one in _CELL] or [_ALL]
+    wanted = cells.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
+    facts = per_text.group_by(keys, maintain_order=True).agg(
+        pl.col("scale").first(),
+        pl.col("judged_gen_id").n_unique().cast(pl.Int64).alias("texts"),
+        pl.col("judgements").sum(),
+    )
+    table = means.join(facts, on=keys, how="left", nulls_equal=True)
+    table = table if shared == keys or _ALL not in shared else table.with_columns(pl.lit("all").alias(_ALL))
+    table = table.join(wanted, on=shared, how="left", nulls_equal=True).with_columns(_note())
+    table = table.with_columns(pl.when(pl.col("note").str.starts_with(_LACKING).not_().fill_null(True)).then("mean"))
+    table = table.sort(keys, nulls_last=True).select(*by, "mean", "scale", "texts", "judgements", "note")
+    return Table(table, (*left_out(judgements), *_scale_notes(table)))
+
+
+def _kept_apart(judgements: pl.DataFrame, by: Sequence[str]) -> list[str]:
+    """Return the columns of groups: what several stages judged is never one group."""
+    several = judgements["stage"].n_unique() > 1
+    return list(dict.fromkeys(["stage", *by] if several and "stage" not in by else by))
+
+
+def _note() -> pl.Expr:
+    """Return what is to be said of a mean; null where nothing is."""
+    import polars as pl
+
+    lacking = pl.col("wanted").list.set_difference("spoken").list.sort()
+    return (
+        pl.when(lacking.list.len() > 0)
+        .then(pl.format(_LACKING + "{}", lacking.list.join(", ")))
+        .when(pl.col("texts") == 1)
+        .then(pl.lit("one text only"))
+        .alias("note")
+    )
+
+
+def _scale_notes(table: pl.DataFrame) -> list[str]:
+    import polars as pl
+
+    notes = []
+    if (table["scale"] == NORMALISED).any():
+        notes.append("different scales were normalised to 0..1 before they were averaged")
+    lacking = table.filter(pl.col("mean").is_null()).height
+    if lacking:
+        notes.append(f"{lacking} of {table.height} means are not given: not every rubric and judge has spoken there")
+    return notes
+
+
+def pivot(judgements: pl.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> Table:
+    """Return means with a row for every combination of some levels and a column for every combination of others.
+
+    All are on one scale. A cell is null where nothing was judged, or where a rubric or a judge has not spoken.
+
+    Args:
+        judgements: Rows of `aggregated_scores`.
+        rows: Columns whose levels make the rows.
+        columns: Columns whose levels make the columns.
+
+    Raises:
+        UsageError: An axis is both, or there is none on one side.
+    """
+    import polars as pl
+
+    both = sorted(set(rows) & set(columns))
+    if both or not rows or not columns:
+        said = f"{', '.join(both)} is in rows and columns" if both else "a pivot needs axes in rows and in columns"
+        raise UsageError(said, hint="for instance `--pivot draft.template rubric`")
+    if "stage" not in columns:
+        rows = _kept_apart(judgements, rows)
+    means = mean_scores(judgements, [*rows, *columns], one_scale=True)
+    label = pl.concat_str([pl.col(one).cast(pl.String).fill_null("-") for one in columns], separator=" · ")
+    taken = label.is_in(list(rows))  # a level that is called like a column of the rows
+    label = pl.when(taken).then(pl.concat_str(label, pl.lit(" (level)"))).otherwise(label)
+    labelled = means.frame.with_columns(label.alias(" column"))
+    order = labelled[" column"].unique().sort().to_list()
+    wide = labelled.pivot(on=" column", on_columns=order, index=list(rows), values="mean", maintain_order=True)
+    return Table(wide, (*_on_scale(means.frame), *means.notes))
+
+
+def _on_scale(means: pl.DataFrame) -> list[str]:
+    """Return the note on which scale the cells of a pivot are."""
+    found = means["scale"].drop_nulls().unique().to_list()
+    return [f"cells are mean scores on the scale {found[0]}"] if len(found) == 1 else []
+
+
+def varying(judgements: pl.DataFrame, axes: Axes) -> list[str]:
+    """Return the axes of choices that have more than one level in some judgements."""
+    here = [one for one in axes.levels if one in judgements.columns]
+    return [one for one in here if judgements[one].n_unique() > 1]
+
+
+# --- what is there ----------------------------------------------------------------------------------
+
+
+def coverage(members: pl.DataFrame, judgements: pl.DataFrame, by: Sequence[str] | None = None) -> Table:
+    """Return how much of what is wanted is made and judged, for every combination of levels of every stage.
+
+    Args:
+        members: Rows of `member_lineages`.
+        judgements: Rows of `aggregated_scores`.
+        by: Columns of the members; left out, every axis that has several levels, but for combos.
+
+    Returns:
+        Columns `stage`, the axes, `wanted`, `made`, `missing`, `unusable`, and `judged`: how many of what is made have
+        a score, null for a stage that nothing judges.
+    """
+    import polars as pl
+
+    chosen = _choices(members) if by is None else list(dict.fromkeys(by))
+    scored = judgements.filter(pl.col("score").is_not_null()).select(
+        pl.col("judged_stage").alias("stage"), pl.col("judged_gen_id").alias("gen_id"), pl.lit(1).alias("scored")
+    )
+    judged_stages = judgements["judged_stage"].drop_nulls().unique().to_list()
+    state = pl.col("state")
+    table = (
+        members.join(scored.unique(), on=["stage", "gen_id"], how="left", maintain_order="left")
+        .group_by("stage", *chosen, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("wanted"),
+            state.is_in(MADE_STATES).sum().cast(pl.Int64).alias("made"),
+            (state == "missing").sum().cast(pl.Int64).alias("missing"),
+            (state == "unusable").sum().cast(pl.Int64).alias("unusable"),
+            pl.col("scored").sum().cast(pl.Int64).alias("judged"),
+        )
+        .with_columns(pl.when(pl.col("stage").is_in(judged_stages)).then("judged").alias("judged"))
+    )
+    notes = []
+    missing, wanted = int(table["missing"].sum()), int(table["wanted"].sum())
+    if missing:
+        notes.append(f"half run: {missing} of {wanted} members are missing; what is said is said of the rest")
+    if int(table["unusable"].sum()):
+        notes.append(f"{table['unusable'].sum()} members are unusable; `genpool status` says which and why")
+    return Table(table, tuple(notes))
+
+
+def _choices(members: pl.DataFrame) -> list[str]:
+    """Return the columns of choices that have several levels: no ids, replicates or combos."""
+    fixed = {"stage", "gen_id", "origin", "state", "combo"}
+    names = [one for one in members.columns if one not in fixed and not one.endswith(("_gen_id", "_replicate"))]
+    return [one for one in names if members[one].drop_nulls().n_unique() > 1]
+
+
+def all_tables(scope: Judged, *, reasons: bool = False) -> dict[str, Table]:
+    """Return every table of a scope by name: what `genpool tables` writes."""
+    judgements, axes = aggregated_scores(scope, reasons=reasons), axes_of(scope.pipeline)
+    return {
+        "aggregated_scores": Table(judgements, left_out(judgements)),
+        "generation_scores": generation_scores(judgements, axes),
+        "mean_scores": mean_scores(judgements, varying(judgements, axes)),
+        "coverage": coverage(member_lineages(scope), judgements),
+    }

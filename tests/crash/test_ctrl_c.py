@@ -1,0 +1,121 @@
+"""Ctrl-C, once and twice, at any moment of a real process: it ends, tears nothing, and says so without a traceback."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.small_pools import ledger_entries, make_pool, memory_folder, torn_generations, whole_cohort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from genpool.pool import Pool
+
+_PATIENCE = 30.0  # seconds until a process counts as hanging
+_LATEST = 1.5  # seconds after its start at which a signal is sent at the latest: the run is in full swing then
+_GAPS = (0.0, 0.001, 0.01, 0.05, 0.2)  # seconds between the two signals
+
+_ENTRY = "{client: scripted, seconds: 0.05, concurrency: 3}"
+_LIBRARY = "import sys; from genpool.pool import Pool; Pool.open(sys.argv[1]).run('c')"
+_INTERRUPTED = {130, -signal.SIGINT}
+"""What a process ends with; to a shell both are 130."""
+
+
+@contextmanager
+def pool_of(rows: int) -> Iterator[Pool]:
+    with memory_folder() as folder:
+        pool = make_pool(folder / "pool", rows=rows, models={"writer": _ENTRY, "judge": _ENTRY})
+        whole_cohort(pool.root)
+        yield pool
+
+
+def start(root: Path, *, library: bool = False) -> subprocess.Popen[str]:
+    program = ["-c", _LIBRARY, str(root)] if library else ["-m", "genpool", "--pool", str(root), "run", "c"]
+    return subprocess.Popen([sys.executable, *program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(run: subprocess.Popen[str], when: str) -> str:
+    """Return what a run said on standard error; it must end by itself."""
+    try:
+        _, err = run.communicate(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        _, err = run.communicate()
+        pytest.fail(f"it hangs: {when}\n{err}")
+    return err
+
+
+def wait_for_calls(pool: Pool, run: subprocess.Popen[str], stage: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not any("intent" in entry and entry["stage"] == stage for entry in ledger_entries(pool.root)):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("library", [False, True], ids=["command", "library"])
+def test_two_interrupts_at_any_moment_end_a_run_whole(library: bool, full: bool) -> None:
+    chance = random.Random(130)
+    wrong = []
+    with pool_of(400) as pool:
+        for _ in range(150 if full else 15):
+            first, gap = chance.uniform(0.05, _LATEST), chance.choice(_GAPS)
+            when = f"after {first:.3f} s, and {gap:g} s later"
+            run = start(pool.root, library=library)
+            time.sleep(first)
+            run.send_signal(signal.SIGINT)
+            time.sleep(gap)
+            run.send_signal(signal.SIGINT)
+            err = ended(run, when)
+            told = "Traceback" in err and not library  # a program of one's own gets the interrupt raised
+            if told or "genpool: please report" in err or run.returncode not in _INTERRUPTED:
+                wrong.append(f"{when}: {run.returncode}\n{err}")
+        assert wrong == []
+        assert torn_generations(pool) == []
+        assert pool.audit().problems == ()
+        again = start(pool.root)
+        time.sleep(_LATEST)
+        again.send_signal(signal.SIGINT)
+        ended(again, "a run afterwards")
+        assert again.returncode == 130
+
+
+def test_the_first_interrupt_lets_running_calls_finish() -> None:
+    with pool_of(40) as pool:
+        run = start(pool.root)
+        wait_for_calls(pool, run, "draft")
+        run.send_signal(signal.SIGINT)
+        err = ended(run, "after the first calls")
+        assert run.returncode == 130
+        assert "stopping when the running calls have finished; Ctrl-C again gives them up" in err
+        spend = pool.audit()
+        assert (spend.total.unknown, spend.total.in_flight, torn_generations(pool)) == (0, 0, [])
+
+
+def test_the_second_interrupt_gives_running_calls_up_and_says_so_in_the_ledger() -> None:
+    with pool_of(40) as pool:
+        slow = "{client: scripted, seconds: 60, concurrency: 3}"
+        make_pool(pool.root, rows=40, models={"writer": _ENTRY, "judge": slow})
+        run = start(pool.root)
+        wait_for_calls(pool, run, "evaluation")
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert run.poll() is None, "calls that take a minute are waited for"
+        run.send_signal(signal.SIGINT)
+        err = ended(run, "while slow calls are running")
+        assert run.returncode == 130
+        assert "giving the running calls up" in err
+        assert "Traceback" not in err
+        spend = pool.audit()
+        assert spend.total.unknown > 0
+        assert (spend.total.in_flight, torn_generations(pool)) == (0, [])
