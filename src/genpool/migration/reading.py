@@ -106,7 +106,7 @@ def read_directory(root: str, place: str, stage: Stage, name: str, identity: Ide
     found = Found()
     try:
         data = read_plain(f"{folder}/{METADATA}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         found.defects.append(_without_metadata(folder, path))
         return found
     except OSError as error:

@@ -48,7 +48,7 @@ def sha256(data: bytes) -> str:
 
 
 def canonical(value: object) -> bytes:
-    """Return canonical JSON; right for texts, booleans, whole numbers and halves, which is all that is in these pools."""
+    """Return canonical JSON; right for texts, whole numbers and halves, which is all that is in these pools."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -63,7 +63,7 @@ def right(stage: str, *values: str, replicate: int = 1) -> str:
 
 
 def daydreaming(stage: str, *parts: object, collision: int = 0) -> str:
-    """Return the id that the scheme daydreaming/0 gives a signature; after a collision in the store, with its suffix."""
+    """Return the id that the scheme daydreaming/0 gives a signature; after a collision, with its suffix."""
     text = "|".join(str(part).strip().lower() for part in parts)
     if collision:
         text += f"|collision:{collision}"

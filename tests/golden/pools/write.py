@@ -1,7 +1,7 @@
 """Writes the golden pools: `python -m tests.golden.pools.write [folder]`.
 
-The pools are committed, and are what the tests read; this says how each of their files came about, and what a migration
-is to make of each generation, written by hand from the contracts (docs/identity.md, docs/cohorts.md, docs/migration.md).
+The pools are committed, and are what the tests read. This says how each of their files came about, and what a migration
+is to make of each generation: written by hand from docs/identity.md, docs/cohorts.md and docs/migration.md.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _lost_parents(pool: Pool, sound: Ids) -> None:
 
 
 def _odd_memberships(pool: Pool, sound: Ids) -> None:
-    """A wide membership, and one that lists what is not there; quotes and line ends are those of the tool that wrote."""
+    """A wide membership that lists what is not there, with quotes and commas in it."""
     pool.rows("rows-spring.csv", [0, 1])
     judged = "evaluation: {template: [clarity], model: [judge], replicates: 2}"
     pool.spec("spring", "rows-spring.csv", "template: [plain], model: [writer]", "essay: {template: [story]}", judged)
