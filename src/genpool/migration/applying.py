@@ -16,6 +16,7 @@ from genpool.migration import journal as kinds
 from genpool.migration.batches import not_as_planned
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import ATTEMPTS, GENS, MEMBER
+from genpool.migration.rest import note_rest
 from genpool.migration.rounds import FOLDERS
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def begin(one: Round) -> None:
         make_directory(one.folder)
         data = b"".join(orjson.dumps(line) + b"\n" for line in _folder_times(one.layout))
         replace_file(one.folder / FOLDERS, data)
+        rest = note_rest(one)
         count = len(one.batches())
         one.journal.add(
             kinds.BEGIN,
@@ -164,6 +166,7 @@ def begin(one: Round) -> None:
             batches=count,
             steps=sum(steps.count for steps in one.batches()),
             folders=sha256(data),
+            rest=rest,
         )
 
 

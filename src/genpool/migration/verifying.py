@@ -21,6 +21,7 @@ from genpool.migration.applying import is_generation
 from genpool.migration.batches import Batch, digests_below
 from genpool.migration.reading import read_directory, read_plain
 from genpool.migration.renames import GENS, MEMBER
+from genpool.migration.rest import changed_rest
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Verifier:
             self._intents()
         self._listings()
         self._untouched()
+        self._rest()
         if self._applied:
             self._generations()
             self._aliases()
@@ -212,6 +214,15 @@ class Verifier:
             self._report.checked["untouched records"] += 1
             if _digest(f"{self._root}/{path}/{METADATA}") != digest:
                 self._wrong(f"{path}/{METADATA}", "the plan leaves it alone, but it is not what it was")
+
+    def _rest(self) -> None:
+        """Look that nothing else in the pool was lost or replaced."""
+        begun = self._one.journal.find(kinds.BEGIN)[0]
+        count, wrong, since = changed_rest(self._one, str(begun["rest"]))
+        self._report.checked["other files"] += count
+        self._report.since += since
+        for path in wrong:
+            self._wrong(path, "the plan leaves it alone, but it is not what it was")
 
     def _generations(self) -> None:
         """Recompute the id of every migrated generation from its record, and follow its references."""

@@ -17,6 +17,7 @@ from genpool.migration.identity import Change, Identity
 from genpool.migration.migrations import Migrations
 from genpool.migration.targets import change_to
 from genpool.pool import Pool
+from tests.conftest import is_full
 from tests.legacy_pools import right_id, write_legacy, write_right
 from tests.small_pools import EVALUATIONS, generations, metadata, models, write_spec
 from tests.unit.migration.conftest import applied, migrations, old_pool, planned, to_make, whole_tree
@@ -246,13 +247,15 @@ def fresh(folder: Path, number: int) -> tuple[Path, str, dict[str, tuple[object,
     return root, plan.migration_id, whole_tree(root)
 
 
-STEP = 7
-"""Every so many points are tried; `make proof` sweeps system calls."""
+@pytest.fixture
+def step(request: pytest.FixtureRequest) -> int:
+    """Every so many points are tried: with --full each one."""
+    return 1 if is_full(request.config) else 7
 
 
-def test_killed_while_applying_it_goes_on(tmp_path: Path) -> None:
+def test_killed_while_applying_it_goes_on(tmp_path: Path, step: int) -> None:
     points = 0
-    for number in range(1, 5000, STEP):
+    for number in range(1, 5000, step):
         root, name, _ = fresh(tmp_path, number)
         if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
             break
@@ -268,9 +271,9 @@ def test_killed_while_applying_it_goes_on(tmp_path: Path) -> None:
     assert points > 15
 
 
-def test_killed_while_applying_it_can_be_taken_back(tmp_path: Path) -> None:
+def test_killed_while_applying_it_can_be_taken_back(tmp_path: Path, step: int) -> None:
     points = 0
-    for number in range(2, 5000, STEP):
+    for number in range(2, 5000, step):
         root, name, before = fresh(tmp_path, number)
         if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
             break
@@ -281,9 +284,9 @@ def test_killed_while_applying_it_can_be_taken_back(tmp_path: Path) -> None:
     assert points > 15
 
 
-def test_killed_while_rolling_back_it_goes_on(tmp_path: Path) -> None:
+def test_killed_while_rolling_back_it_goes_on(tmp_path: Path, step: int) -> None:
     points = 0
-    for number in range(1, 5000, STEP):
+    for number in range(1, 5000, step):
         root, name, before = fresh(tmp_path, number)
         migrations(root).apply(name)
         if not killed_at(number, lambda: migrations(root).roll_back(name)):  # noqa: B023 - called at once
@@ -298,9 +301,9 @@ def test_killed_while_rolling_back_it_goes_on(tmp_path: Path) -> None:
     assert points > 10
 
 
-def test_killed_with_something_made_since(tmp_path: Path) -> None:
+def test_killed_with_something_made_since(tmp_path: Path, step: int) -> None:
     points = 0
-    for number in range(3, 5000, 2 * STEP):
+    for number in range(3, 5000, 2 * step):
         root, name, before = fresh(tmp_path, number)
         migrations(root).apply(name)
         write_spec(root, "later", essay="template: [letter, story]", evaluation=EVALUATIONS)
@@ -470,6 +473,7 @@ HARMS: dict[str, Callable[[Path, str], object]] = {
     "a directory": lambda root, name: (root / "gens/draft" / name).rename(root / "away"),
     "one text less": lambda root, name: (root / "gens/draft" / name / "parsed.txt").unlink(),
     "one text more": lambda root, name: (root / "gens/draft" / name / "new.txt").write_text("new"),
+    "a source": lambda root, _: next(root.glob("sources/*")).unlink(),
     "an alias": lambda root, _: (root / "legacy.csv").write_text("stage,gen_id,replicate,new_gen_id\n"),
     "an original": lambda root, _: next(root.glob("migrations/*/round-1/batch-2.0/o0")).unlink(),
     "an old id": lambda root, _: (root / "gens/draft/old-1").mkdir(),
