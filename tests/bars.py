@@ -152,7 +152,8 @@ _ALL = (
         "generations changed behind the catalog's back",
         (
             Figure("runs", "pools under random changes", least=2_000),
-            Figure("steps", "changes, after each of which catalog and a scan of the files agree", least=100_000),
+            Figure("steps", "changes, after which catalog, manifest and a scan of the files agree", least=100_000),
+            Figure("manifests", "of these with a good manifest, which answered"),
         ),
     ),
     Bar(

@@ -48,7 +48,8 @@ def test_the_highest_and_the_lowest_are_what_counts() -> None:
     table = made_from([passed(10, slowest=0.2), passed(10, slowest=1.25), passed(12, bare=90.0)], Extent.WHOLE)
     rows = {row.figure: row for _, rows in table.parts for row in rows}
     assert (rows["the slowest, s"].measured, rows["the slowest, s"].verdict) == ("1.25", "missed: by 0.25")
-    assert made_from([passed(12, bare=90.0), passed(12, bare=79.5)], Extent.WHOLE).parts[9][1][-1].measured == "79.5"
+    parts = made_from([passed(12, bare=90.0), passed(12, bare=79.5)], Extent.WHOLE).parts
+    assert next(rows for bar, rows in parts if bar.key == 12)[-1].measured == "79.5"
 
 
 def test_a_bar_of_an_exact_number_is_missed_on_either_side() -> None:

@@ -20,12 +20,13 @@ from genpool.locks import cohort_lock, file_lock
 from genpool.slots import HEADER_LINE, read_slots, slot_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from genpool.canonical import Json
     from genpool.inputs import Inputs
     from genpool.layout import PoolLayout
-    from genpool.planner import Plan
+    from genpool.planner import Plan, StagePlan
+    from genpool.signatures import FieldValue
     from genpool.spec import CohortSpec
 
 ADOPTED_FORMAT: Final = "genpool.adopted/1"
@@ -37,15 +38,33 @@ def membership_bytes(plan: Plan) -> bytes:
     for stage in plan.pipeline:
         fields.extend(name for name in stage.fields[:-1] if name not in fields)
     fields.append("replicate")
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["stage", "gen_id", *fields])
+    lines = [",".join(map(_cell, ("stage", "gen_id", *fields))), "\n"]
     for part in plan.stages:
-        places = [part.stage.fields.index(name) if name in part.stage.fields else None for name in fields]
-        for index, gen_id in enumerate(part.gen_ids):
-            values = (part.source_ids[part.sources[index]], *part.variant(index))
-            writer.writerow([part.stage.name, gen_id, *("" if place is None else values[place] for place in places)])
-    return out.getvalue().encode()
+        lines += _member_lines(part, fields)
+    return "".join(lines).encode()
+
+
+def _member_lines(part: StagePlan, fields: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a stage's tasks; what is the same for all tasks of a variant is written once."""
+    names = part.stage.fields
+    at = fields.index(part.stage.source_field)
+    around = []
+    for choice in part.choices:
+        stated = dict(zip(names[1:], choice, strict=True))
+        cells = [_cell(stated.get(name, "")) for name in fields]
+        around.append(("".join(f"{one}," for one in cells[:at]), "".join(f",{one}" for one in cells[at + 1 :])))
+    sources = part.source_ids if part.stage.parent else [_cell(one) for one in part.source_ids]
+    start = f"{_cell(part.stage.name)},"
+    for gen_id, source, variant in zip(part.gen_ids, part.sources, part.variants, strict=True):
+        before, behind = around[variant]
+        yield f"{start}{gen_id},{before}{sources[source]}{behind}\n"  # an id never needs quotation marks
+
+
+def _cell(value: FieldValue) -> str:
+    """Return a value as a cell of a CSV."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerow(["", value])
+    return out.getvalue()[1:-1]
 
 
 def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, models: Iterable[str]) -> bool:

@@ -21,10 +21,11 @@ import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import Condition, StageWriter, prepare, transaction
+from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, transaction, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
@@ -37,7 +38,7 @@ from genpool.slots import Sibling, assign, read_slots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from genpool.catalog_rows import Row
+    from genpool.catalog_rows import Row, Rows
     from genpool.directory_store import DirectoryStore
     from genpool.finds import Found
     from genpool.layout import PoolLayout
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from genpool.stages import Pipeline, Stage
 
 _BUSY_SECONDS: Final = 30.0
+_MEMORY: Final = ":memory:"
+_ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
+"""What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
 _BATCH: Final = 10_000  # records read, then written in one transaction
 _CACHE_KIB: Final = 65_536
 _PROGRESS: Final = 1000  # records between two words about how far it is
@@ -67,6 +71,17 @@ class Entry:
     """Whether its id is not that of its signature."""
     origin: str | None
     score: Score | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[_T]):
+    """What the catalog holds of a stage at one moment."""
+
+    token: StageToken
+    odd: Present
+    """What the stage holds, but for its whole generations: `whole` is empty."""
+    rows: _T
+    """What was made of the rows of its whole generations."""
 
 
 class Catalog:
@@ -135,7 +150,7 @@ class Catalog:
 
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
-        self._database = self._prepared(":memory:")
+        self._database = self._prepared(_MEMORY)
         return self._database
 
     def _remove(self) -> None:
@@ -147,6 +162,8 @@ class Catalog:
     def _prepared(self, where: str) -> sqlite3.Connection:
         database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
+            if where != _MEMORY:
+                _refuse_torn(database, Path(where))
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -241,7 +258,7 @@ class Catalog:
 
     def _look_again(self, database: sqlite3.Connection, stage: Stage) -> None:
         """Look again at what was incomplete or unusable: it may have been mended in its place."""
-        query = "SELECT gen_id, state, problem FROM gens WHERE stage = ? AND state > 0"
+        query = f"SELECT gen_id, state, problem FROM {_ODD} AND state > 0"  # noqa: S608 - our own words
         odd = {row[0]: row[1:] for row in database.execute(query, (stage.name,))}
         if not odd:
             return
@@ -274,6 +291,8 @@ class Catalog:
                 # one that is gone changed its folder, which is looked at again
                 writer.put([row for row in rows if row.read is not None])
                 writer.finish()
+        if len(gen_ids) >= _PROGRESS:
+            self._progress(len(gen_ids), len(gen_ids))
 
     # -- questions about a stage -------------------------------------------------------------------
 
@@ -291,7 +310,7 @@ class Catalog:
     def _token(self, database: sqlite3.Connection, stage: Stage) -> StageToken:
         query = "SELECT changed, looked, content FROM stages WHERE stage = ?"
         changed, looked, content = database.execute(query, (stage.name,)).fetchone()
-        odd = "SELECT sum(state > 0), sum(legacy = 1) FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)"
+        odd = f"SELECT sum(state > 0), sum(legacy = 1) FROM {_ODD}"  # noqa: S608 - our own words
         unsettled, legacy = database.execute(odd, (stage.name,)).fetchone()
         return StageToken(changed, looked, content, unsettled or 0, slots_digest(self._layout) if legacy else "")
 
@@ -311,10 +330,7 @@ class Catalog:
     def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
         """Return what a stage holds, given its whole generations."""
         makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
-        odd = database.execute(
-            "SELECT gen_id, state, problem, legacy FROM gens WHERE stage = ? AND (legacy = 1 OR state > 0)",
-            (stage.name,),
-        ).fetchall()
+        odd = database.execute(f"SELECT gen_id, state, problem, legacy FROM {_ODD}", (stage.name,)).fetchall()  # noqa: S608 - our own words
         return Present(
             whole=whole,
             makings={row[0]: Making(*row[1:]) for row in makings},
@@ -323,6 +339,28 @@ class Catalog:
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
             families=self._families(database, stage) if any(row[3] for row in odd) else {},
         )
+
+    def snapshot(self, stage: Stage, columns: Sequence[str], collect: Callable[[Rows], _T]) -> Snapshot[_T]:
+        """Return a stage's token, what is odd in it, and columns of its whole generations: all of one moment.
+
+        Args:
+            stage: The stage.
+            columns: Of the index's columns (`catalog_rows`) those that are wanted.
+            collect: Makes of the rows, which come by id, what is kept of them; called again where the index was
+                damaged meanwhile.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._snapshot(database, stage, columns, collect))
+
+    def _snapshot(
+        self, database: sqlite3.Connection, stage: Stage, columns: Sequence[str], collect: Callable[[Rows], _T]
+    ) -> Snapshot[_T]:
+        with one_moment(database):
+            token = self._token(database, stage)
+            odd = self._filled(database, stage, {})
+            return Snapshot(token, odd, collect(whole_rows(database, stage.name, columns)))
 
     def on_shelf(self, stage: Stage, least: int = LEAST) -> Present:
         """Return what a stage holds now, as `present` does; where it is large, in columns that ids are looked up in.
@@ -487,6 +525,16 @@ class Catalog:
             "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
         )
         yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+
+
+def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that ends within a page: SQLite would take what is not there for zeros.
+
+    Raises:
+        sqlite3.DatabaseError: It does, or is no database.
+    """
+    if path.stat().st_size % database.execute("PRAGMA page_size").fetchone()[0]:
+        raise sqlite3.DatabaseError("its last page is torn")
 
 
 def _commits_of_others(database: sqlite3.Connection) -> int:

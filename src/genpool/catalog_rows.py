@@ -7,9 +7,10 @@ the way in which it came to be known.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -22,7 +23,7 @@ from genpool.slots import seconds_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from genpool.records import Record
     from genpool.stages import Pipeline
@@ -109,6 +110,27 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
             database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+@contextmanager
+def one_moment(database: sqlite3.Connection) -> Iterator[None]:
+    """Let everything that is read be of one moment, whatever others write meanwhile; nothing is locked by that."""
+    database.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if database.in_transaction:
+            database.execute("COMMIT")
+
+
+Rows = Iterator[tuple[Any, ...]]
+"""Rows of the index, as they are read."""
+
+
+def whole_rows(database: sqlite3.Connection, stage: str, columns: Sequence[str]) -> Rows:
+    """Return some columns of the whole generations of a stage, by id."""
+    query = f"SELECT {', '.join(columns)} FROM gens WHERE stage = ? AND state = 0 ORDER BY gen_id"  # noqa: S608 - ours
+    return database.execute(query, (stage,))
 
 
 # --- what a row says ------------------------------------------------------------------------------

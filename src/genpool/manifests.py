@@ -15,12 +15,12 @@ import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from genpool.aliases import read_aliases
 from genpool.change_tokens import still_holds
 from genpool.durable import flush_directory, reading, refuse_link, replace_file, storage_errors
-from genpool.errors import CorruptFile, GenpoolError, PoolBusy, StorageFailed, UnsupportedFormat
+from genpool.errors import CorruptFile, GenpoolError, StorageFailed, UnsupportedFormat
 from genpool.locks import cohort_lock
 from genpool.manifest import Head, Manifest, decode, decode_head, encode, pipeline_digest, split
 from genpool.membership import members_of, membership_data
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.catalog import Catalog
-    from genpool.change_tokens import StageToken
     from genpool.layout import PoolLayout
-    from genpool.membership import Members
     from genpool.stages import Pipeline
-
-_TRIES: Final = 3
 
 
 class Fault(StrEnum):
@@ -180,7 +176,7 @@ class Manifests:
         Raises:
             NotFound: The cohort has no membership.
             CorruptFile: Its membership cannot be read.
-            PoolBusy: Somebody else writes the cohort's files, or so many generations that nothing holds still.
+            PoolBusy: Somebody else writes the cohort's files.
             StorageFailed: It cannot be written.
         """
         with cohort_lock(self._layout, cohort_id):
@@ -200,23 +196,11 @@ class Manifests:
         """Return what a cohort's manifest must hold now."""
         data = membership_data(self._layout, cohort_id)
         members = members_of(data, self._pipeline, str(self._layout.membership(cohort_id)), read_aliases(self._layout))
-        for _ in range(_TRIES):
-            tokens = self._tokens(members)
-            standing = CatalogStanding(members, self._open, cohort_id, self._salt)
-            stages = {name: standing.columns(name) for name in standing.stages}
-            after = self._tokens(members)
-            if all(token.same_content(after[name]) for name, token in tokens.items()):
-                digest = hashlib.sha256(data).hexdigest()
-                head = Head(cohort_id, pipeline_digest(self._pipeline, self._salt), digest, tokens)
-                return Manifest(head, members.runs, stages)
-        raise PoolBusy(
-            f"generations of cohort {cohort_id!r} come and go faster than they can be looked at",
-            hint="wait until what writes them has ended, then try again",
-        )
-
-    def _tokens(self, members: Members) -> dict[str, StageToken]:
-        with closing(self._open()) as catalog:
-            return {name: catalog.token(stage.stage) for name, stage in members.stages.items()}
+        standing = CatalogStanding(members, self._open, cohort_id, self._salt)
+        stages = {name: standing.columns(name) for name in standing.stages}
+        digest = hashlib.sha256(data).hexdigest()
+        head = Head(cohort_id, pipeline_digest(self._pipeline, self._salt), digest, standing.tokens)
+        return Manifest(head, members.runs, stages)
 
     def remove(self, cohort_id: str) -> bool:
         """Remove a cohort's manifest; return whether there was one.

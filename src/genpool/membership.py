@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import csv
 import io
+import string
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import cache, cached_property
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from genpool.aliases import read_aliases
@@ -22,7 +25,7 @@ from genpool.stages import PARENT_FIELD, REPLICATE_FIELD
 
 if TYPE_CHECKING:
     from _csv import Reader
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from genpool.aliases import Aliases
     from genpool.layout import PoolLayout
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 _ANEW: Final = "`genpool run` writes it anew"
 _AT_ONCE: Final = 20_000
 """So many lines are turned into columns at once."""
+_CHARACTERS_AT_ONCE: Final = 1 << 20
+_IN_NAMES: Final = (string.ascii_letters + string.digits + "._-").encode()
+_FIRST_IN_NAMES: Final = frozenset(string.ascii_letters + string.digits)
+_LONGEST_NAME: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +51,26 @@ class Member:
     """The signature's fields, as far as the membership has them."""
 
 
-@dataclass(frozen=True, slots=True)
 class StageMembers:
-    """The members of one stage, in plan order."""
+    """The members of one stage, in plan order.
 
-    stage: Stage
-    gen_ids: Sequence[str]
-    fields: Mapping[str, Coded[str]]
-    """What the membership says of every field of the stage; empty where it says nothing."""
+    Args:
+        stage: The stage.
+        gen_ids: Their ids.
+        read_fields: Reads what the membership says of every field of the stage.
+    """
+
+    def __init__(
+        self, stage: Stage, gen_ids: Sequence[str], read_fields: Callable[[], Mapping[str, Coded[str]]]
+    ) -> None:
+        self.stage = stage
+        self.gen_ids = gen_ids
+        self._read_fields = read_fields
+
+    @cached_property
+    def fields(self) -> Mapping[str, Coded[str]]:
+        """What the membership says of every field of the stage; empty where it says nothing."""
+        return self._read_fields()
 
     def value(self, row: int, name: str) -> FieldValue | None:
         """Return what the membership says of a member's field: a replicate that can be one is a number."""
@@ -100,14 +119,14 @@ def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
         raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
 
 
-def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases) -> Members:
+def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases | None = None) -> Members:
     """Return the members that the bytes of a membership list.
 
     Args:
         data: The bytes.
         pipeline: The pool's stages.
         where: The path, for messages.
-        aliases: What ids became: a membership may be older than a migration.
+        aliases: What ids became, if the pool was migrated: a membership may be older than that.
 
     Raises:
         CorruptFile: A line is not a member.
@@ -124,17 +143,24 @@ def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases) ->
 
 
 def _by_present_ids(members: Members, aliases: Aliases) -> Members:
-    """Return members by the ids that they have now."""
-    stages = {}
-    for name, one in members.stages.items():
-        fields = dict(one.fields)
-        parents = fields.get(PARENT_FIELD)
-        if parents is not None and one.stage.parent is not None:
-            now = [aliases.resolve(one.stage.parent, value) for value in parents.values]
-            fields[PARENT_FIELD] = Coded.recoded(now, parents.codes)
-        gen_ids = [aliases.resolve(name, gen_id) for gen_id in one.gen_ids]
-        stages[name] = StageMembers(one.stage, gen_ids, fields)
+    """Return members by the ids that they have now; their fields are still read only if they are asked for."""
+    stages = {
+        name: StageMembers(
+            one.stage,
+            [aliases.resolve(name, gen_id) for gen_id in one.gen_ids],
+            lambda one=one: _with_present_parents(one, aliases),  # type: ignore[misc]
+        )
+        for name, one in members.stages.items()
+    }
     return Members(stages, members.runs)
+
+
+def _with_present_parents(one: StageMembers, aliases: Aliases) -> Mapping[str, Coded[str]]:
+    parents, stage = one.fields.get(PARENT_FIELD), one.stage.parent
+    if parents is None or stage is None:
+        return one.fields
+    now = [aliases.resolve(stage, value) for value in parents.values]
+    return {**one.fields, PARENT_FIELD: Coded.recoded(now, parents.codes)}
 
 
 class _NotAMember(Exception):
@@ -143,10 +169,59 @@ class _NotAMember(Exception):
 
 def _members_of(text: str, pipeline: Pipeline) -> Members:
     """Return the members; where an id comes twice, once more with an eye on lines that say the same."""
-    read = _read(text, pipeline)
+    read = _read_ids(text, pipeline) or _read(text, pipeline)
     if any(len(set(stage.gen_ids)) < len(stage.gen_ids) for stage in read.stages.values()):
         return _read(text, pipeline, _Once())
     return read
+
+
+def _read_ids(text: str, pipeline: Pipeline) -> Members | None:
+    """Return the members of a text as genpool writes it, with ids alone; their fields are read if they are asked for.
+
+    Returns:
+        None where the text is of another form, or a line is not a member.
+    """
+    start = text.find("\n") + 1
+    if not text.startswith(("stage,gen_id,", "stage,gen_id\n")) or '"' in text or "\r" in text:
+        return None
+    gen_ids: dict[str, list[str]] = {}
+    runs: list[tuple[str, int]] = []
+    while start < len(text):
+        end = text.find("\n", start + _CHARACTERS_AT_ONCE) + 1 or len(text)
+        cells = [line.split(",", 2) for line in text[start:end].split("\n") if line]
+        start = end
+        if not all(len(line) > 1 for line in cells):
+            return None
+        row = 0
+        for stage, lines in groupby(line[0] for line in cells):
+            count = sum(1 for _ in lines)
+            gen_ids.setdefault(stage, []).extend([line[1] for line in cells[row : row + count]])
+            runs.append((stage, count))
+            row += count
+    if not all(name in pipeline and are_file_names(ids) for name, ids in gen_ids.items()):
+        return None
+    whole = cache(lambda: _read(text, pipeline))
+    stages = {
+        name: StageMembers(pipeline[name], ids, lambda name=name: whole().stages[name].fields)  # type: ignore[misc]
+        for name, ids in gen_ids.items()
+    }
+    return Members(stages, _joined(runs))
+
+
+def _joined(runs: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Return runs of stages with those of one stage that come one after another made one."""
+    return tuple((stage, sum(count for _, count in same)) for stage, same in groupby(runs, key=itemgetter(0)))
+
+
+def are_file_names(names: Sequence[str]) -> bool:
+    """Return whether all of many names are of the grammar of `FILE_NAME`; they are looked at as a whole."""
+    everything = "".join(names)
+    return (
+        everything.isascii()
+        and not everything.encode().translate(None, _IN_NAMES)
+        and {name[:1] for name in names} <= _FIRST_IN_NAMES
+        and max(map(len, names), default=0) <= _LONGEST_NAME
+    )
 
 
 def _read(text: str, pipeline: Pipeline, once: _Once | None = None) -> Members:
@@ -231,10 +306,7 @@ class _Table:
         self._gen_ids.setdefault(name, []).extend(gen_ids)
         for field_name, coder in self._coders(name).items():
             coder.extend(columns[self._place[field_name]])
-        added = len(lines)
-        if self._runs and self._runs[-1][0] == name:
-            added += self._runs.pop()[1]
-        self._runs.append((name, added))
+        self._runs.append((name, len(lines)))
 
     def _coders(self, name: str) -> dict[str, Coder[str]]:
         if name not in self._fields:
@@ -251,8 +323,8 @@ class _Table:
                 one: coders[one].column() if one in coders else Coded.constant("", rows)
                 for one in self._pipeline[name].fields
             }
-            stages[name] = StageMembers(self._pipeline[name], gen_ids, fields)
-        return Members(stages, tuple(self._runs))
+            stages[name] = StageMembers(self._pipeline[name], gen_ids, lambda fields=fields: fields)  # type: ignore[misc]
+        return Members(stages, _joined(self._runs))
 
 
 def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:

@@ -92,6 +92,8 @@ class Pool:
         self.layout = PoolLayout(root)
         self.config: PoolConfig = read_config(self.layout)
         self.store = DirectoryStore(self.layout, self.config.salt)
+        self.reading: Callable[[int, int], None] | None = None
+        """Told how many records of how many were read, while the catalog reads many."""
         self._removals = Removals(self.layout, self.config.pipeline, self.store, self.catalog)
 
     @classmethod
@@ -214,7 +216,7 @@ class Pool:
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
-        return Catalog(self.layout, self.config.pipeline, self.store)
+        return Catalog(self.layout, self.config.pipeline, self.store, self.reading)
 
     def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
         """Return what a spec selects; its templates are known to render."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from itertools import count, islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from genpool.catalog import Catalog
+    from genpool.catalog_rows import Rows
+    from genpool.change_tokens import StageToken
     from genpool.membership import Members, StageMembers
     from genpool.present import Present
     from genpool.signatures import FieldValue
@@ -36,6 +38,8 @@ OWN: Final = "own"
 REUSED: Final = "reused"
 MISSING: Final = "missing"
 UNUSABLE: Final = "unusable"
+_AT_ONCE: Final = 20_000
+"""So many rows of the catalog are turned into columns at once."""
 STATES: Final = frozenset({OWN, REUSED, MISSING, UNUSABLE})
 
 
@@ -115,64 +119,107 @@ class CatalogStanding:
         self._open = open_catalog
         self._cohort_id = cohort_id
         self._salt = salt
+        self._states: dict[str, Coded[str]] = {}
+        self._columns: dict[str, StageColumns] = {}
+        self.tokens: dict[str, StageToken] = {}
+        """Of the stages whose columns were asked for: the change token of the moment that the columns are of."""
         self.runs: Sequence[tuple[str, int]] = members.runs
         self.stages: Sequence[str] = tuple(members.stages)
-        self.present = cache(self._present)
-        self.states = cache(self._states)
-        self.columns = cache(self._columns)
 
     def gen_ids(self, stage: str) -> Sequence[str]:
         """See `Standing.gen_ids`."""
         return self._members.stages[stage].gen_ids
 
-    def _present(self, stage: str) -> Present:
-        """Return what the store holds of a stage."""
-        with closing(self._open()) as catalog:
-            return catalog.present(self._members.stages[stage].stage)
+    def states(self, stage: str) -> Coded[str]:
+        """See `Standing.states`. Of the catalog only ids and their makings are read."""
+        if stage not in self._states:
+            members = self._members.stages[stage]
+            with closing(self._open()) as catalog:
+                found = catalog.snapshot(members.stage, _IDS, _by_id)
+            makings = Coded.of(map(found.rows.get, members.gen_ids))
+            self._states[stage] = self._standing(members, makings, found.odd)
+        return self._states[stage]
+
+    def _standing(self, members: StageMembers, makings: Coded[int | None], odd: Present) -> Coded[str]:
+        """Return how members stand, each given the number of its generation's making; None where it has none."""
+        of_making = {number: OWN if one.origin == self._cohort_id else REUSED for number, one in odd.makings.items()}
+        states = Coded.recoded(
+            [MISSING if number is None else of_making[number] for number in makings.values], makings.codes
+        )
+        if not odd.unusable and not odd.legacy:
+            return states
+        found = list(states)
+        for row in range(len(found)):
+            if _problem(members, row, odd, self._salt) is not None:
+                found[row] = UNUSABLE
+        return Coded.of(found)
 
     def problem(self, stage: str, row: int) -> str | None:
         """Return what is wrong with a member that is unusable."""
         members = self._members.stages[stage]
-        present = self.present(stage)
-        return present.unusable.get(members.gen_ids[row]) or _of_another_task(members, row, present, self._salt)
-
-    def _states(self, stage: str) -> Coded[str]:
-        members, present = self._members.stages[stage], self.present(stage)
-        whole, makings = present.whole, present.makings
-        of_making = {number: OWN if one.origin == self._cohort_id else REUSED for number, one in makings.items()}
-        found = [whole.get(gen_id) for gen_id in members.gen_ids]
-        states = [MISSING if one is None else of_making[one[1]] for one in found]
-        if present.unusable or present.legacy:
-            for row, gen_id in enumerate(members.gen_ids):
-                if gen_id in present.unusable or (
-                    gen_id in present.legacy and _of_another_task(members, row, present, self._salt) is not None
-                ):
-                    states[row] = UNUSABLE
-        return Coded.of(states)
-
-    def _columns(self, stage: str) -> StageColumns:
-        members, states = self._members.stages[stage], self.states(stage)
         with closing(self._open()) as catalog:
-            known = _Known(members.stage, frozenset(members.gen_ids), catalog, self.present(stage))
+            entry = catalog.entry(members.stage, members.gen_ids[row])
+            if entry is None:
+                return None
+            odd = catalog.snapshot(members.stage, ("gen_id",), lambda _: None).odd
+            return entry.problem or _problem(members, row, odd, self._salt)
+
+    def columns(self, stage: str) -> StageColumns:
+        """See `Standing.columns`."""
+        if stage not in self._columns:
+            members = self._members.stages[stage]
+            wanted = frozenset(members.gen_ids)
+            with closing(self._open()) as catalog:
+                found = catalog.snapshot(members.stage, _READ, lambda rows: _Known(members.stage, wanted, rows))
+            self._columns[stage] = self._joined(members, found.rows, found.odd)
+            self._states[stage] = self._columns[stage].states
+            self.tokens[stage] = found.token
+        return self._columns[stage]
+
+    def _joined(self, members: StageMembers, known: _Known, odd: Present) -> StageColumns:
+        """Return what membership and catalog together say of a stage's members."""
+        places = [known.rows.get(gen_id, -1) for gen_id in members.gen_ids]
+        making = known.columns["making"]
+        states = self._standing(members, _taken(places, making), odd)
         usable = [state in (OWN, REUSED) for state in states.values]
-        rows = [
-            known.rows.get(gen_id, -1) if usable[code] else -1
-            for gen_id, code in zip(members.gen_ids, states.codes, strict=True)
-        ]
+        rows = [place if usable[code] else -1 for place, code in zip(places, states.codes, strict=True)]
         fields = {name: _chosen(rows, known.columns[name], members, name) for name in members.stage.fields}
-        if known.slots:
-            fields[REPLICATE_FIELD] = _slots(members, rows, fields[REPLICATE_FIELD], known.slots)
-        found = {name: _taken(rows, known.columns[name]) for name in ("origin", "score", "least", "most")}
+        slots = _slots_of(odd)
+        if slots:
+            fields[REPLICATE_FIELD] = _slots(members, rows, fields[REPLICATE_FIELD], slots)
+        numbers = _taken(rows, making)
+        origins = [None if number is None else odd.makings[number].origin for number in numbers.values]
+        scores, least, most = (_taken(rows, known.columns[name]) for name in _SCORE)
         return StageColumns(
             members.stage,
             members.gen_ids,
             fields,
             states,
-            found["origin"],
-            found["score"],
-            found["least"],
-            found["most"],
+            Coded.recoded(origins, numbers.codes),
+            scores,
+            least,
+            most,
         )
+
+
+_IDS: Final = ("group_concat(gen_id, ' ')", "group_concat(making, ' ')")
+"""Ids and makings, each as one text that SQLite makes: to hand a million rows over costs more than what follows."""
+
+
+def _by_id(rows: Rows) -> dict[str, int]:
+    """Return the making of each generation by its id."""
+    ((gen_ids, makings),) = rows
+    if gen_ids is None:
+        return {}
+    numbers = makings.split(" ")
+    if len(set(numbers)) == 1:
+        return dict.fromkeys(gen_ids.split(" "), int(numbers[0]))
+    number = {text: int(text) for text in set(numbers)}
+    return dict(zip(gen_ids.split(" "), map(number.__getitem__, numbers), strict=True))
+
+
+_SCORE: Final = ("score", "least", "most")
+_READ: Final = ("gen_id", "source", "choices", "replicate", "making", *_SCORE)
 
 
 def columns_of(stage: Stage, gen_ids: Iterable[str] | None, catalog: Catalog, state: str) -> StageColumns:
@@ -184,49 +231,47 @@ def columns_of(stage: Stage, gen_ids: Iterable[str] | None, catalog: Catalog, st
         catalog: The index of the store.
         state: What their state is called.
     """
-    present = catalog.present(stage)
-    known = _Known(stage, frozenset(present.whole if gen_ids is None else gen_ids), catalog, present)
-    columns = known.columns
-    if known.slots:
-        replicates = zip(known.rows, columns[REPLICATE_FIELD], strict=True)
-        columns[REPLICATE_FIELD] = Coded.of(known.slots.get(gen_id, replicate) for gen_id, replicate in replicates)
-    return StageColumns(
-        stage,
-        list(known.rows),
-        {name: columns[name] for name in stage.fields},
-        Coded.constant(state, len(known.rows)),
-        columns["origin"],
-        columns["score"],
-        columns["least"],
-        columns["most"],
-    )
+    wanted = None if gen_ids is None else frozenset(gen_ids)
+    found = catalog.snapshot(stage, _READ, lambda rows: _Known(stage, wanted, rows))
+    known, slots = found.rows, _slots_of(found.odd)
+    fields = {name: known.columns[name] for name in stage.fields}
+    if slots:
+        replicates = zip(known.rows, fields[REPLICATE_FIELD], strict=True)
+        fields[REPLICATE_FIELD] = Coded.of(slots.get(gen_id, replicate) for gen_id, replicate in replicates)
+    making = known.columns["making"]
+    origins = Coded.recoded([found.odd.makings[number].origin for number in making.values], making.codes)
+    states = Coded.constant(state, len(known.rows))
+    scores, least, most = (known.columns[name] for name in _SCORE)
+    return StageColumns(stage, list(known.rows), fields, states, origins, scores, least, most)
 
 
 class _Known:
     """What the catalog holds of some generations of a stage, in columns of its own order."""
 
-    def __init__(self, stage: Stage, wanted: frozenset[str], catalog: Catalog, present: Present) -> None:
-        sources, choices, replicates, origins = (Coder[Any]() for _ in range(4))
+    def __init__(self, stage: Stage, wanted: frozenset[str] | None, rows: Rows) -> None:
+        sources, choices, replicates, makings, scores = coders = tuple(Coder[Any]() for _ in range(5))
         self.rows: dict[str, int] = {}
-        for gen_id, *values in catalog.whole(stage):
-            if gen_id in wanted:
-                self.rows[gen_id] = len(self.rows)
-                for coder, value in zip((sources, choices, replicates, origins), values, strict=True):
-                    coder.append(value)
+        while chunk := list(islice(rows, _AT_ONCE)):
+            kept = chunk if wanted is None else [row for row in chunk if row[0] in wanted]
+            self.rows.update(zip((row[0] for row in kept), count(len(self.rows)), strict=False))
+            for at, coder in enumerate(coders[:-1], start=1):
+                coder.extend([row[at] for row in kept])
+            scores.extend([row[-3:] for row in kept])
         self.columns: dict[str, Coded[Any]] = {
             stage.fields[0]: sources.column(),
             REPLICATE_FIELD: replicates.column(),
-            "origin": origins.column(),
+            "making": makings.column(),
             **_axes(stage, choices.column()),
-            **_judged(catalog.scores(stage) if stage.judges else {}, self.rows),
+            **_judged(stage, scores.column()),
         }
-        self.slots = {
-            gen_id: slot
-            for family in present.families.values()
-            for slot, gen_id in family.items()
-            if gen_id in present.legacy
-        }
-        """The legacy ones, each with its slot in its family."""
+
+
+def _slots_of(odd: Present) -> dict[str, int]:
+    """Return the slots of legacy generations in their families."""
+    slots: dict[str, int] = {}
+    for family in odd.families.values():
+        slots.update((gen_id, slot) for slot, gen_id in family.items() if gen_id in odd.legacy)
+    return slots
 
 
 def _axes(stage: Stage, choices: Coded[str]) -> dict[str, Coded[Any]]:
@@ -238,15 +283,11 @@ def _axes(stage: Stage, choices: Coded[str]) -> dict[str, Coded[Any]]:
     }
 
 
-def _judged(scores: Mapping[str, tuple[float, float, float]], gen_ids: Iterable[str]) -> dict[str, Coded[Any]]:
-    """Return the columns of the scores and their scales; what is no number is none."""
+def _judged(stage: Stage, found: Coded[tuple[float | None, ...]]) -> dict[str, Coded[Any]]:
+    """Return the columns of the scores and their scales; what is no number is none, as it is where nothing judges."""
     unscored = (None, None, None)
-    found = Coded.of(scores.get(gen_id, unscored) for gen_id in gen_ids)
-    finite = [one if _is_finite(one) else unscored for one in found.values]
-    return {
-        name: Coded.recoded([one[place] for one in finite], found.codes)
-        for place, name in enumerate(("score", "least", "most"))
-    }
+    scores = [one if stage.judges and _is_finite(one) else unscored for one in found.values]
+    return {name: Coded.recoded([one[at] for one in scores], found.codes) for at, name in enumerate(_SCORE)}
 
 
 def _is_finite(numbers: Iterable[float | None]) -> bool:
@@ -285,6 +326,11 @@ def _slots(
             said = members.value(row, REPLICATE_FIELD)
             values[row] = said if isinstance(said, int) else slots[gen_id]
     return Coded.of(values)
+
+
+def _problem(members: StageMembers, row: int, odd: Present, salt: str) -> str | None:
+    """Return what is wrong with what is kept under a member's id."""
+    return odd.unusable.get(members.gen_ids[row]) or _of_another_task(members, row, odd, salt)
 
 
 def _of_another_task(members: StageMembers, row: int, present: Present, salt: str) -> str | None:

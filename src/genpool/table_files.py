@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from genpool.durable import refuse_link, replace_file, storage_errors
+from genpool.durable import replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,6 @@ def write_tables(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
     """
     written = []
     with storage_errors(f"cannot write tables to {folder}"):
-        refuse_link(folder)
         for name, table in tables.items():
             for ending, data in (("parquet", parquet_bytes(table.frame)), ("csv", csv_bytes(table.frame))):
                 written.append(folder / f"{name}.{ending}")
@@ -67,7 +66,6 @@ def write_texts(folder: Path, table: Table) -> list[Path]:
         "texts.parquet": parquet_bytes(table.frame),
     }
     with storage_errors(f"cannot write texts to {folder}"):
-        refuse_link(folder)
         for name, data in files.items():
             replace_file(folder / name, data)
     return [folder / name for name in files]

@@ -13,7 +13,7 @@ from genpool.pool import Pool
 from genpool.report.facts import gather
 from genpool.report.page import write_page
 from genpool.testing import ScriptedModel
-from tests.browser.chromium import context, opened, watched
+from tests.browser.chromium import Opened, context, opened, watched
 from tests.browser.hostile_texts import payloads
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME, TEXT, PROMPT, OUTPUT, REASON, LEVEL = FIELDS = range(1, 7)
 """The name and the text of a concept, the template, a model's answer, a judge's reason, the level of an axis."""
-_ROUND = 40
+_ROUND = 25
 _REPLICATES = 8
 
 POOL = """\
@@ -138,8 +138,17 @@ def _noticed(folder: Path, chosen: Sequence[str]) -> set[str]:
             found = watched(made, page)
             found.page.goto(found.address, wait_until="domcontentloaded")
             found.page.wait_for_timeout(60)
-            outward = [one for one in found.requests if "evil.test" in one]
-            if outward or found.page.url != found.address or found.ran:
+            if any("evil.test" in one for one in found.requests) or _left_or_ran(found):
                 noticed.add(payload)
             found.page.close()
     return noticed
+
+
+def _left_or_ran(found: Opened) -> bool:
+    """Return whether a page went elsewhere, or a payload called something."""
+    from playwright.sync_api import Error
+
+    try:
+        return found.page.url != found.address or bool(found.ran)
+    except Error:  # it went elsewhere while it was asked
+        return True

@@ -11,10 +11,11 @@ import pytest
 from genpool.comparison import compare
 from genpool.judgements import OVERALL, judgements_of, text_axes, text_means
 from genpool.pool import Pool
-from genpool.report.facts import gather
+from genpool.report.facts import facts_of, gather
 from genpool.report.page import write_page
 from genpool.scores import lineage_columns
 from tests.browser.chromium import context, opened
+from tests.made_reports import Made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,15 +124,33 @@ def test_the_best_texts_are_there_to_read_with_lineage_and_prompts(page_file: Pa
         assert "scripted reason" in first.locator(".verdicts").inner_text()
 
 
+class Fewer(Made):
+    """Many choices with long names, of texts that are not there."""
+
+    judgements = 3_000
+
+
+@pytest.fixture(scope="module")
+def long_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("long")
+    file = root / "report.html"
+    write_page(facts_of(Fewer(Pool.init(root / "pool"), [])), file)
+    return file
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (360, "light")])
-def test_nothing_is_wider_than_the_screen(page_file: Path, width: int, scheme: str) -> None:
-    with opened(page_file, viewport={"width": width, "height": 800}, color_scheme=scheme) as found:
+@pytest.mark.parametrize("name", ["page_file", "long_page"])
+def test_nothing_is_wider_than_the_screen(request: pytest.FixtureRequest, name: str, width: int, scheme: str) -> None:
+    file = request.getfixturevalue(name)
+    with opened(file, viewport={"width": width, "height": 800}, color_scheme=scheme) as found:
         assert found.page.evaluate("document.documentElement.scrollWidth") == width
         for box in found.page.locator("figure, .answer, .text").all():
             place = box.bounding_box()
             assert place is not None
             assert place["x"] >= 0
             assert place["x"] + place["width"] <= width
+        found.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        assert found.page.evaluate("document.documentElement.scrollWidth") == width
         sizes = found.page.evaluate(
             "[...document.querySelectorAll('svg text')].map(one => getComputedStyle(one).fontSize)"
         )

@@ -95,6 +95,8 @@ def test_the_best_texts_of_all_cohorts_are_judged_by_a_new_rubric(genpool: Type,
     judged = genpool("ls", "again", "--stage", "evaluation", "--json").json["members"]
     assert [one["parent_gen_id"] for one in judged] == best
     assert {one["template_id"] for one in judged} == {"depth"}
+    anew = genpool("plan", "again", "--refresh").out
+    assert "not ranked" not in anew, "its own judgements do not count"
 
 
 def test_the_best_stay_those_that_were_adopted_until_they_are_asked_for_anew(genpool: Type, root: Path) -> None:
@@ -115,6 +117,9 @@ def test_the_best_stay_those_that_were_adopted_until_they_are_asked_for_anew(gen
     )
     assert genpool("run", "again", "-q", "--refresh").code == 0
     assert json.loads((root / "cohorts/again/adopted.json").read_text())["roots"] == now
+    rewrite(root / "cohorts/again/cohort.yaml", "top: 3", "top: 4")
+    said = genpool("plan", "again").out.replace("\n", " ")
+    assert "the query is not the one that was adopted; it was resolved anew" in said
 
 
 def test_the_best_are_ranked_by_one_rubric_and_texts_without_a_score_are_told(genpool: Type, root: Path) -> None:

@@ -30,14 +30,20 @@ def page_of(root: Path, cohort: str | None = "demo") -> str:
     return (Pool.open(root).layout.reports(cohort) / "report.html").read_text()
 
 
-def change_score(root: Path, value: object, **scale: float) -> str:
-    """Give one judgement a score that genpool would not have kept, sealed all the same; return its id."""
+def change_score(root: Path, value: float) -> None:
+    """Give one judgement a score that genpool would not have kept, sealed all the same."""
     folder = sorted((root / "gens/evaluation").iterdir())[0]
     record = json.loads((folder / "metadata.json").read_text())
-    record["score"] = {**record["score"], "value": value, **scale}
+    record["score"] = {**record["score"], "value": value}
     del record["self"]
     (folder / "metadata.json").write_bytes(encode_sealed(record))
-    return folder.name
+
+
+def forget(root: Path) -> None:
+    """Remove the caches: an edit inside a generation is noticed when it is read, and they spare that."""
+    shutil.rmtree(root / ".genpool")
+    for manifest in root.glob("cohorts/*/manifest.json"):
+        manifest.unlink()
 
 
 # --- what it says ---
@@ -59,7 +65,7 @@ def test_it_answers_in_the_terminal_and_writes_the_page(run: Type, root: Path) -
 def test_the_same_pool_gives_the_same_page(run: Type, root: Path) -> None:
     run("report", "demo")
     before = page_of(root)
-    shutil.rmtree(root / ".genpool")
+    forget(root)
     run("report", "demo")
     assert page_of(root) == before
 
@@ -174,6 +180,7 @@ def test_nothing_but_the_texts_is_there_yet(run: Type, root: Path) -> None:
 
 def test_a_score_off_its_scale_does_not_count_and_is_told(run: Type, root: Path) -> None:
     change_score(root, 12)
+    forget(root)
     found = run("report", "demo")
     assert "note: 1 judgement left out (evaluation): its score 12.0 is off its scale 0.0 to 9.0" in found.out
     assert "essay by" in found.out
@@ -193,6 +200,7 @@ def test_a_text_that_is_gone_is_told_where_it_would_be_read(run: Type, root: Pat
 def test_a_damaged_record_is_missing_from_the_numbers_and_noted(run: Type, root: Path) -> None:
     folder = sorted((root / "gens/evaluation").iterdir())[0]
     (folder / "metadata.json").write_text("{")
+    forget(root)
     found = run("report", "demo")
     assert "note: 1 member is missing or unusable" in found.out
     assert run("report").code == 0

@@ -283,6 +283,18 @@ def test_two_cohorts_side_by_side(genpool: Type, demo: Path) -> None:
     assert len(by) == 8
 
 
+def test_means_on_different_scales_have_no_difference(genpool: Type, demo: Path) -> None:
+    spec = (demo / "cohorts/demo/cohort.yaml").read_text()
+    other = demo / "cohorts/other/cohort.yaml"
+    other.parent.mkdir()
+    other.write_text(spec.replace("replicates: 2", "replicates: 3"))
+    rewrite(demo / "templates/evaluation/coherence.j2", "scale: [1, 5]", "scale: [0, 9]")
+    assert genpool("run", "other", "-q").code == 0
+    for row in genpool("diff", "demo", "other", "--json").json["scores"]:
+        assert (row["difference"] is None) == (row["rubric"] == "coherence")
+    assert "1 to 5; 0 to 1 (normalised)" in genpool("diff", "demo", "other").out
+
+
 def test_a_cohort_whose_spec_is_gone_can_be_compared_and_one_with_itself_cannot(genpool: Type, demo: Path) -> None:
     shutil.copytree(demo / "cohorts/demo", demo / "cohorts/twin")
     (demo / "cohorts/twin/cohort.yaml").unlink()

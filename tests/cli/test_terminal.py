@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks.make_pool import Shape, make_pool
 
 from .conftest import Type, rewrite
 from .terminal import Terminal, at_terminal
@@ -180,3 +182,25 @@ def test_a_full_standard_output_is_an_error_and_no_defect(root: Path, verb: str)
     assert "standard output cannot be written: No space left on device" in done.stderr
     assert "defect" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+# --- a first look at a pool ---
+
+
+def test_a_first_look_at_a_large_pool_is_shown_and_leaves_nothing_on_the_terminal(tmp_path: Path) -> None:
+    root = tmp_path / "pool"
+    make_pool(root, Shape(tasks=3_000))
+    for words in (["plan", "whole"], ["status"], ["ls", "--stage", "evaluation"]):
+        shutil.rmtree(root / ".genpool", ignore_errors=True)
+        code, said, plain = at_terminal("--pool", str(root), *words, columns=100)
+        assert code == 0
+        assert "reading records: 1,000 of " in plain
+        assert said.rindex("\x1b[2K") > said.rindex("reading records"), "the line is taken away"
+        assert "reading records" not in at_terminal("--pool", str(root), *words)[2], "nothing is read again"
+
+
+def test_a_document_is_not_accompanied(tmp_path: Path) -> None:
+    root = tmp_path / "pool"
+    make_pool(root, Shape(tasks=3_000))
+    _, _, plain = at_terminal("--pool", str(root), "plan", "whole", "--json", columns=100)
+    assert "reading" not in plain

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from genpool import durable
@@ -342,6 +343,38 @@ class Adopting:
         combos = [json.loads(line)["combo_id"] for line in (root / "combos.jsonl").read_text().splitlines()]
         if combos != ["row-0", "row-1", "row-9"]:
             yield f"combos are recorded as {combos}"
+
+
+class WritingAManifest:
+    """A cohort's manifest is written in the place of one that is stale."""
+
+    def prepare(self, root: Path) -> None:
+        make_pool(root, rows=2)
+        write_spec(root)
+        Pool.open(root).run("c", models={"writer": ScriptedModel()})
+        shutil.rmtree(next((root / "gens/draft").iterdir()))
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        Pool.open(root).manifests.write("c")
+        ack("written")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        yield from self._wrong_answers(root)
+        if acked and Pool.open(root).scope("c").answered_from != "manifest":
+            yield "lost: write had returned"
+        self.act(root, lambda _: None)
+        yield from self._wrong_answers(root)
+        if Pool.open(root).scope("c").answered_from != "manifest":
+            yield "after writing again: it is not used"
+
+    def _wrong_answers(self, root: Path) -> Iterator[str]:
+        counts = Pool.open(root).scope("c").counts()["draft"]
+        if (counts.wanted, counts.own, counts.missing) != (2, 1, 1):
+            yield f"wrong: {counts}"
+        try:
+            json.loads((root / "cohorts/c/manifest.json").read_bytes())
+        except ValueError as error:
+            yield f"torn: {error}"
 
 
 class LockingThePool:

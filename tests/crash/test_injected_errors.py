@@ -224,6 +224,7 @@ PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
         (scenarios.AppendingLines(), "lines", 30, 1, 5),
         (scenarios.WritingTheLedger(), "the ledger", 80, 1, 7),
         (scenarios.Adopting(), "adopt", 500, 5, 89),
+        (scenarios.WritingAManifest(), "a manifest", 300, 3, 67),
         (pool_scenarios.RecordingSlots(), "legacy.csv", 800, 11, 139),
         (pool_scenarios.AcceptingDrift(), "drift.csv", 350, 5, 71),
         (pool_scenarios.TakingBackAPurge(), "undo", 300, 3, 61),

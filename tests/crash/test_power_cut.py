@@ -107,6 +107,7 @@ def _possible(full: bool) -> None:
         (scenarios.AppendingLines(), 10, 1, 5),
         (scenarios.WritingTheLedger(), 60, 1, 40),
         (scenarios.Adopting(), 150, 4, 110),
+        (scenarios.WritingAManifest(), 100, 4, 70),
         (pool_scenarios.RecordingSlots(), 150, 4, 130),
         (pool_scenarios.AcceptingDrift(), 100, 2, 70),
         (pool_scenarios.Purging(), 200, 4, 120),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import broken, pool_scenarios, removals, scenarios
+from tests.crash import broken, catalog_scenarios, pool_scenarios, removals, scenarios
 from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
@@ -89,6 +89,9 @@ def _tracing() -> None:
         (scenarios.Adopting(), 150, 2),
         (pool_scenarios.RecordingSlots(), 150, 13),
         (pool_scenarios.AcceptingDrift(), 100, 11),
+        (catalog_scenarios.Indexing(), 300, 17),
+        (catalog_scenarios.RunningIndexed(), 500, 29),
+        (scenarios.WritingAManifest(), 100, 5),
         (scenarios.LockingThePool(), 25, 1),
         (scenarios.RunningACohort(), 800, 13),
         (removals.Purging(), 500, 13),

@@ -20,6 +20,8 @@ import pytest
 from genpool.catalog_follower import following
 from genpool.catalog_reader import stamp_of
 from genpool.change_tokens import still_holds
+from genpool.manifest_check import differences
+from genpool.manifests import Unfit
 from genpool.pool import Pool
 from genpool.records import Record
 from genpool.signatures import Signature
@@ -27,7 +29,7 @@ from genpool.store import Generation
 from tests.bars import least
 from tests.catalogs import same
 from tests.legacy_pools import record_slots, right_id, scan, write_legacy, write_right
-from tests.small_pools import make_pool, memory_folder
+from tests.small_pools import make_pool, memory_folder, write_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +52,23 @@ class Walk:
         self.folder = root / "gens" / STAGE
         self.pool = make_pool(root)
         self.stage = self.pool.config.pipeline[STAGE]
+        self.manifests = 0
         self.tokens: list[tuple[StageToken, str]] = []
+        self.members = [
+            {"combo_id": row, "template_id": "plain", "llm_model_id": "writer", "replicate": number}
+            for row in ROWS
+            for number in (1, 2, 3)
+        ]
+        write_spec(root)
+        lines = [",".join(map(str, (STAGE, right_id(STAGE, one), *one.values()))) for one in self.members]
+        header = "stage,gen_id,combo_id,template_id,llm_model_id,replicate"
+        (root / "cohorts" / "c" / "membership.csv").write_text("\n".join((header, *lines, "")))
         self.steps: list[Callable[[], None]] = [
             self.add, self.add, self.add_legacy, self.add_legacy, self.commit, self.commit, self.commit_and_die,
             self.remove, self.rename, self.exchange, self.replace, self.replace_by_an_older, self.lose_a_text,
             self.roll_times_back, self.record_a_slot, self.remove_the_folder, self.grow_old, self.grow_old,
             self.set_the_clock_back, self.set_the_clock_forth, self.delete_the_index, self.nothing,
+            self.write_a_manifest, self.write_a_manifest,
         ]  # fmt: skip
 
     def place(self) -> Path | None:
@@ -139,6 +152,9 @@ class Walk:
         if self.dice.random() < 0.3:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def write_a_manifest(self) -> None:
+        Pool.open(self.root).manifests.write("c")
+
     def nothing(self) -> None:
         pass
 
@@ -185,6 +201,22 @@ class Walk:
         for (before, said), holds in held.items():
             assert said == seen or not (holds or token.same_content(before)), "a token that holds no more"
         self.tokens = [*self.tokens[-5:], (token, seen)]
+        self.compare_the_cohort()
+
+    def compare_the_cohort(self) -> None:
+        """Compare what a scope says, from a manifest where there is a good one, with the catalog and with a scan."""
+        pool, seen = Pool.open(self.root), scan(self.root, STAGE)
+        scope = pool.scope("c")
+        good = pool.manifests.good("c")
+        if not isinstance(good, Unfit):
+            self.manifests += 1
+            assert scope.answered_from == "manifest"
+            assert list(differences(good, scope.from_catalog)) == []
+        ids = {right_id(STAGE, one) for one in self.members}
+        counts = scope.counts()[STAGE]
+        assert counts.missing == len(ids - seen.whole.keys() - seen.unusable)
+        assert counts.own == 0
+        assert counts.reused + counts.unusable == len(ids & (seen.whole.keys() | seen.unusable))
 
     def rebuilt(self) -> None:
         """Compare the content with that of an index made anew."""
@@ -198,6 +230,7 @@ class Walk:
 @pytest.mark.timeout(7200)
 def test_whatever_is_done_behind_its_back_the_catalog_says_what_the_files_say(full: bool, proof: Statement) -> None:
     runs, steps = (least(8, "runs"), 50) if full else (20, 25)
+    manifests = 0
     for number in range(runs):
         with memory_folder() as folder:
             walk = Walk(folder / "pool", random.Random(number))
@@ -209,7 +242,9 @@ def test_whatever_is_done_behind_its_back_the_catalog_says_what_the_files_say(fu
                     step()
                     walk.compare()
                 walk.rebuilt()
+                manifests += walk.manifests
             except AssertionError as error:
                 error.add_note(f"run {number}, after {', '.join(done)}")
                 raise
-    proof(f"{runs} pools, {steps} steps each: catalog and scan agree after every one", runs=runs, steps=runs * steps)
+    said = f"{runs} pools, {steps} steps each: the answers agree after every one, {manifests} times by a manifest"
+    proof(said, runs=runs, steps=runs * steps, manifests=manifests)

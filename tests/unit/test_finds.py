@@ -112,7 +112,8 @@ def test_an_index_that_was_tampered_with_is_no_shelf(root: Path) -> None:
     path = root / ".genpool" / "catalog.sqlite"
     stage = Pool.open(root).config.pipeline["draft"]
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("UPDATE gens SET gen_id = 'd_zz' WHERE legacy = 0 AND replicate = 2")
+        first = "SELECT min(gen_id) FROM gens WHERE stage = 'draft' AND legacy = 0"
+        database.execute(f"UPDATE gens SET gen_id = 'd_zz' WHERE stage = 'draft' AND gen_id = ({first})")
         assert read_shelf(database, stage, 0) is None
         assert read_found(database, stage)
 

@@ -18,7 +18,18 @@ from genpool.manifests import Fault, Unfit
 from genpool.pool import Pool
 from tests.catalogs import SECOND, fill, snapshot
 from tests.legacy_pools import CHOICES, record_slots, write_legacy
-from tests.small_pools import ESSAYS, EVALUATIONS, make_pool, metadata, models, whole_cohort, write_rows, write_spec
+from tests.small_pools import (
+    ESSAYS,
+    EVALUATIONS,
+    make_pool,
+    metadata,
+    models,
+    remounted,
+    small_disk,
+    whole_cohort,
+    write_rows,
+    write_spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -488,19 +499,21 @@ def test_a_manifest_alone_makes_no_cohort(root: Path) -> None:
 # --- where nothing can be written -------------------------------------------------------------------
 
 
-def test_a_pool_that_cannot_be_written_is_answered_from_its_manifest(root: Path) -> None:
-    before = answers(root, "second")
-    folders = [path for path in (root, *root.rglob("*")) if path.is_dir()]
-    for folder in folders:
-        folder.chmod(0o555)
-    try:
-        assert answers(root, "second") == before
-        if os.geteuid():  # root may write anywhere
-            with pytest.raises(StorageFailed):
-                Pool.open(root).manifests.write("second")
-    finally:
-        for folder in folders:
-            folder.chmod(0o755)
+@pytest.mark.parametrize("good", [True, False])
+def test_a_pool_that_cannot_be_written_is_answered(root: Path, tmp_path: Path, good: bool) -> None:
+    before = answers(root, "second")[1]
+    if not good:
+        remove_one(root)
+        before = answers(root, "second")[1]
+    with small_disk(tmp_path / "disk", "64m"):
+        pool = shutil.copytree(root, tmp_path / "disk/pool")
+        shutil.rmtree(pool / ".genpool")
+        assert remounted(tmp_path / "disk", "ro")
+        assert answers(pool, "second") == ("manifest" if good else "catalog", before)
+        with pytest.raises(StorageFailed, match="Read-only"):
+            Pool.open(pool).manifests.write("second")
+        with pytest.raises(StorageFailed, match="Read-only"):
+            Pool.open(pool).manifests.remove("second")
 
 
 def test_a_specs_essays_and_judgements_are_no_part_of_it(root: Path) -> None:

@@ -8,12 +8,16 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genpool.adoption import adopt, membership_bytes
 from genpool.errors import CorruptFile, InputError, InvalidCombo, NotFound, StorageFailed
 from genpool.locks import cohort_lock
-from genpool.membership import cohort_ids, read_membership
+from genpool.membership import are_file_names, cohort_ids, each_member, members_of, read_membership
 from genpool.pool import Pool
+from genpool.signatures import FILE_NAME
+from genpool.stages import DEFAULT_PIPELINE
 from tests.small_pools import ESSAYS, make_pool, tree, whole_cohort, write_rows, write_spec
 
 if TYPE_CHECKING:
@@ -229,3 +233,23 @@ def test_a_cohort_that_is_a_link_is_not_read(pool: Pool) -> None:
     (pool.root / "cohorts/c").symlink_to(outside)
     with pytest.raises(StorageFailed, match="is a link; links are not followed"):
         read_membership(pool.layout, pool.config.pipeline, "c")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["draft", "essay"]), st.sampled_from(["d_1", "d_2", "old.3"])), max_size=30))
+def test_a_plain_text_is_read_as_one_with_quotation_marks_is(rows: list[tuple[str, str]]) -> None:
+    """The quick way to the ids of a text as genpool writes it gives what the careful way does."""
+    lines = [f"{stage},{gen_id},row-{at % 3},plain,{at}" for at, (stage, gen_id) in enumerate(rows)]
+    plain = "\n".join(["stage,gen_id,combo_id,template_id,replicate", *lines, ""])
+    quoted = plain.replace("stage,", '"stage",', 1)
+    quick, careful = (list(each_member(members_of(one.encode(), DEFAULT_PIPELINE, "it"))) for one in (plain, quoted))
+    assert quick == careful
+    assert [(one.stage, one.gen_id) for one in quick] == rows
+    both = [members_of(one.encode(), DEFAULT_PIPELINE, "it").runs for one in (plain, quoted)]
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("name", ["", ".d", "-d", "d/1", "d 1", "d\n", "dé", "d" * 129, "ok\x00", "_d"])
+def test_many_names_are_looked_at_as_each_is(name: str) -> None:
+    assert FILE_NAME.fullmatch(name) is None
+    assert not are_file_names(["d_1", name, "e-2.x"])
+    assert are_file_names(["d_1", "E-2.x", "d" * 128])

@@ -122,6 +122,7 @@ def test_several_cohorts_have_each_judgement_once_and_the_pool_has_all(pool: Poo
 
 
 def test_what_is_above_members_and_is_none_itself_is_lineage_too(pool: Pool) -> None:
+    drafts = member_lineages(pool.scope("first")).filter(pl.col("stage") == "draft")["gen_id"].to_list()
     folder = pool.root / "cohorts/third"
     folder.mkdir()
     (folder / "cohort.yaml").write_text(
@@ -134,6 +135,8 @@ def test_what_is_above_members_and_is_none_itself_is_lineage_too(pool: Pool) -> 
     assert found.select("draft_gen_id", "draft_template", "combo").null_count().row(0) == (0, 0, 0)
     members = member_lineages(pool.scope("third"))
     assert set(members["stage"]) == {"essay", "evaluation"}, "what is only above is no member"
+    joint = member_lineages(pool.wide_scope(["third", "first"]))
+    assert joint.filter(pl.col("stage") == "draft")["gen_id"].to_list() == drafts, "above one, a member of the other"
 
 
 def test_to_pandas(pool: Pool) -> None:
@@ -256,3 +259,14 @@ def test_a_cohort_that_judges_nothing_has_an_empty_table_of_the_same_columns(tmp
     pool.run("c", models=models())
     assert aggregated_scores(pool.scope("c")).is_empty()
     assert pool.scores("c").schema == aggregated_schema(pool.config.pipeline)
+
+
+def test_the_best_of_a_stage_are_ranked_by_what_judges_that_stage(tmp_path: Path) -> None:
+    pool = other_pool(tmp_path / "pool")
+    pool.run("c", models={"writer": ScriptedModel(), "judge": ScriptedModel()})
+    for stage, below in (("verse", "tune: {template: [slow]}"), ("tune", "ear: {model: [judge], room: [shed]}")):
+        spec = pool.root / f"cohorts/best-{stage}/cohort.yaml"
+        spec.parent.mkdir()
+        spec.write_text(f"format: genpool.cohort/1\nfrom: {{cohorts: [c], stage: {stage}, top: 9}}\n{below}\n")
+        roots = pool.plan(spec.parent.name).stage(stage).gen_ids
+        assert sorted(roots) == sorted(one.gen_id for one in pool.scope("c").members(stage))

@@ -41,7 +41,8 @@ def command(root: str | None, *, fix: bool, as_json: bool) -> int:
 
     Reads every file: identity, digests and references of every generation and attempt, sources, ledgers, memberships,
     the trash, leftovers of dead processes, links, the catalog. Says what is wrong, where, and what to do next. Without
-    --fix nothing is written and no lock is taken; with it the pool must not be in use.
+    --fix nothing is written and no lock is taken; with it the pool must not be in use. A large pool is read by as many
+    processes as there are cores; on a terminal it says how far it is.
 
     Exit code 1: something is wrong and was not mended. Notes alone end with 0.
     """

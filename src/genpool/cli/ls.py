@@ -57,6 +57,7 @@ def command(
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.arguments import typed_conditions, typed_levels, usage
+    from genpool.cli.reading import reading_shown
     from genpool.cli.sources import tell_sources
     from genpool.pool import Pool
 
@@ -67,11 +68,14 @@ def command(
     if cohort is None and not (stage or conditions or makers):
         return _cohorts(pool, as_json=as_json)
     if cohort is None:
-        _show_all(pool, pool.matching(stage, where=conditions, origins=makers), as_json=as_json)
+        with reading_shown(pool, quiet=as_json):
+            found = pool.matching(stage, where=conditions, origins=makers)
+        _show_all(pool, found, as_json=as_json)
         return 0
     scope = pool.scope(cohort)
     tell_sources(scope, verbose=False)
-    found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
+    with reading_shown(pool, quiet=as_json):
+        found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
     if as_json:
         _print_document("members", found)
     else:

@@ -30,11 +30,13 @@ def command(root: str | None, cohort: str, *, tasks: bool, retry_exhausted: bool
     """
     from genpool.cli.arguments import refuse_together
     from genpool.cli.output import print_json
+    from genpool.cli.reading import reading_shown
     from genpool.pool import Pool
 
     refuse_together(tasks=tasks, json=as_json)
     pool = Pool.find(root)
-    plan = pool.plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
+    with reading_shown(pool, quiet=as_json):
+        plan = pool.plan(cohort, retry_exhausted=retry_exhausted, refresh=refresh)
     if tasks:
         print_tasks(plan)
     elif as_json:

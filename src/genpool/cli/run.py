@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpool.cli.main import INTERRUPTED, interrupted_once, reader_may_leave
+from genpool.cli.main import INTERRUPTED, reader_may_leave
 
 if TYPE_CHECKING:
     from genpool.pool import Pool
@@ -82,12 +82,13 @@ def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> Run
 
         return await pool.arun(cohort, watch=watch, started=started, **options)
 
+    before = signal.getsignal(signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # half a loop cannot be taken down
     try:
         return asyncio.run(carried_out())
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        interrupted_once()  # the loop has set Ctrl-C back to Python's own
+        signal.signal(signal.SIGINT, before)  # the loop has set it back to Python's own
 
 
 def _interrupt(runner: Runner) -> None:

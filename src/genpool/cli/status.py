@@ -27,6 +27,7 @@ def command(root: str | None, cohort: str | None, *, verbose: bool, as_json: boo
     Exit code 1: the membership of a cohort cannot be read; the others are shown.
     """
     from genpool.cli.output import print_json
+    from genpool.cli.reading import reading_shown
     from genpool.cli.sources import sources_document, tell_sources
     from genpool.errors import GenpoolError
     from genpool.pool import Pool
@@ -35,8 +36,9 @@ def command(root: str | None, cohort: str | None, *, verbose: bool, as_json: boo
     found: dict[str, tuple[CohortScope, dict[str, StageCounts]] | GenpoolError] = {}
     for name in _cohorts(pool, cohort):
         try:
-            scope = pool.scope(name)
-            found[name] = scope, scope.counts()
+            with reading_shown(pool, quiet=as_json):
+                scope = pool.scope(name)
+                found[name] = scope, scope.counts()
         except GenpoolError as error:
             if cohort is not None:
                 raise

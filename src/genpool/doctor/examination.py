@@ -101,7 +101,7 @@ def examine(
         found += leftovers.trash()
         catalog.look_for_strangers()
         found += _of_catalog(layout, catalog)
-        found += manifest_findings(layout, pipeline, store.salt, catalog.content)
+        found += manifest_findings(pool, catalog.content)
     counts = read.counts + books.counts + leftovers.counts
     standing = {one: None for one in (*read.findings, *found) if one.fix is None or _stands(layout, one)}
     ordered = sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0))

@@ -19,40 +19,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from genpool.catalog import Catalog
+    from genpool.doctor.examined import Examined
     from genpool.layout import PoolLayout
     from genpool.manifest import Manifest
-    from genpool.stages import Pipeline
 
 _NOT_OURS: Final = {Fault.NEWER, Fault.UNREADABLE}
 
 
-def manifest_findings(
-    layout: PoolLayout, pipeline: Pipeline, salt: str, content: Callable[[str], str | None]
-) -> Iterator[Finding]:
+def manifest_findings(pool: Examined, content: Callable[[str], str | None]) -> Iterator[Finding]:
     """Yield what is wrong with the manifests of a pool's cohorts.
 
     Args:
-        layout: The pool's paths.
-        pipeline: The pool's stages.
-        salt: The pool's salt.
+        pool: The pool.
         content: A stage's content as an up-to-date catalog states it; None where there is none.
     """
-    manifests = Manifests(layout, pipeline, salt, _no_catalog)
+    manifests = Manifests(pool.layout, pool.pipeline, pool.salt, _no_catalog)
     try:
-        names = sorted(os.listdir(layout.cohorts))  # noqa: PTH208 - names, which need not be those of cohorts
+        names = sorted(os.listdir(pool.layout.cohorts))  # noqa: PTH208 - names, which need not be those of cohorts
     except OSError:
         return
     for name in names:
         path = f"cohorts/{name}/manifest.json"
-        if not os.path.lexists(layout.root / path):
+        if not os.path.lexists(pool.place(path)):
             continue
         try:
             found = manifests.stored(name)
         except GenpoolError:
             continue  # the folder's name is none of a cohort
         if isinstance(found, Unfit):
-            yield _unfit(layout, path, name, found)
-        elif (moved := _moved_on(layout, pipeline, found, content)) is not None:
+            yield _unfit(pool.layout, path, name, found)
+        elif (moved := _moved_on(pool, found, content)) is not None:
             todo = f"nothing: it is passed over, and `genpool run {name}` or `genpool manifest build {name}` renews it"
             yield Finding("stale-manifest", path, moved, todo, is_note=True, fix=Fix.REMOVE_FILE)
 
@@ -71,15 +67,13 @@ def _unfit(layout: PoolLayout, path: str, name: str, found: Unfit) -> Finding:
     return Finding("manifest", path, said, todo, fix=Fix.REMOVE_FILE)
 
 
-def _moved_on(
-    layout: PoolLayout, pipeline: Pipeline, manifest: Manifest, content: Callable[[str], str | None]
-) -> str | None:
+def _moved_on(pool: Examined, manifest: Manifest, content: Callable[[str], str | None]) -> str | None:
     """Return why a manifest is older than what it is of, as far as that can be told without making a catalog."""
     try:
-        if digest_of(layout.membership(manifest.head.cohort_id))[0] != manifest.head.membership:
+        if digest_of(pool.layout.membership(manifest.head.cohort_id))[0] != manifest.head.membership:
             return "membership.csv is another than when it was written"
         for name, token in manifest.head.tokens.items():
-            if not still_holds(layout, pipeline[name], token) and content(name) not in {None, token.content}:
+            if not still_holds(pool.layout, pool.pipeline[name], token) and content(name) not in {None, token.content}:
                 return f"generations of stage {name!r} were added, removed or replaced since it was written"
     except GenpoolError:
         return None  # that is told where it was read

@@ -7,6 +7,7 @@ dots, brackets or quotes is only ever drawn. Colours are CSS variables of the pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ _BREAK: Final = "\n"
 """Where the name of a row may be broken."""
 _NARROW: Final = 340
 """Below so many pixels it is."""
-_COLUMNS: Final = 6
-"""More columns than this have slanted names."""
+_LONG: Final = 44
+"""Or where it has more characters."""
+_LINE: Final = 18
+"""Characters of a line of such a name."""
 _BAND: Final = 30
 """Pixels of height for a row."""
 
@@ -86,7 +89,7 @@ def coverage(judged: JudgedFacts) -> Chart:
     """Return how much of what was wanted is judged, by path and rubric."""
     rows = [
         {
-            "row": _broken(one.path),
+            "row": one.path,
             "column": one.by,
             "share": one.judged / one.wanted,
             "text": f"{one.judged:,}/{one.wanted:,}",
@@ -103,8 +106,7 @@ def pivot(judged: JudgedFacts) -> Chart | None:
     if not judged.pivot:
         return None
     rows = [
-        {"row": _broken(one.path), "column": one.measure, "share": one.share, "text": f"{one.mean:.2f}"}
-        for one in judged.pivot
+        {"row": one.path, "column": one.measure, "share": one.share, "text": f"{one.mean:.2f}"} for one in judged.pivot
     ]
     best = judged.pivot[0]
     said = f"mean scores by {best.measure}: the best is {best.path} with {best.mean:.2f}"
@@ -115,6 +117,7 @@ def _heat(rows: Sequence[Mapping[str, object]], what: str) -> dict[str, Any]:
     """Return a heat map of shares from 0 to 1; columns and rows in the order of the data."""
     import altair as alt
 
+    rows = _broken(rows)
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("column:N", title=None, sort=None, axis=_top_axis(len({one["column"] for one in rows}))),
         y=alt.Y("row:N", title=None, sort=None, axis=_row_axis()),
@@ -127,7 +130,9 @@ def _heat(rows: Sequence[Mapping[str, object]], what: str) -> dict[str, Any]:
     opacity = alt.Opacity("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.06, 0.9], clamp=True))
     cells = base.mark_rect(color="var(--heat)", stroke="var(--page)", strokeWidth=2).encode(opacity=opacity)
     words = base.mark_text(color=_INK, fontSize=12).encode(text="text:N")
-    return _spec((cells + words).properties(width="container", height=_height(rows, 1)))
+    columns = len({one["column"] for one in rows})  # the page slants their names where they have little room
+    chart = (cells + words).properties(width="container", height=_height(rows, 1), usermeta={"columns": columns})
+    return _spec(chart)
 
 
 def levels(judged: JudgedFacts, comparison: Comparison) -> Chart | None:
@@ -138,7 +143,13 @@ def levels(judged: JudgedFacts, comparison: Comparison) -> Chart | None:
     low, high = judged.ranges[measure]
     mine = comparison.of(measure)[:_MOST_ROWS]
     rows = [
-        {"row": one.level, "mean": one.mean.mean, "low": one.mean.low, "high": one.mean.high, "colour": one.measure}
+        {
+            "row": one.level,
+            "mean": one.mean.mean,
+            "low": one.mean.low,
+            "high": one.mean.high,
+            "colour": one.measure,
+        }
         for one in mine
     ]
     axis = judged.axes[comparison.axis]
@@ -159,7 +170,7 @@ def differences(judged: JudgedFacts, comparison: Comparison) -> Chart:
             turn = 1 if pair == (one.better, one.worse) else -1
             rows.append(
                 {
-                    "row": f"{pair[0]} minus{_BREAK}{pair[1]}",
+                    "row": f"{pair[0]} minus {pair[1]}",
                     "mean": turn * one.mean.mean,
                     "low": _turned(one.mean.low if turn > 0 else one.mean.high, turn),
                     "high": _turned(one.mean.high if turn > 0 else one.mean.low, turn),
@@ -167,7 +178,7 @@ def differences(judged: JudgedFacts, comparison: Comparison) -> Chart:
                 }
             )
     axis = judged.axes[comparison.axis]
-    told = [f"{str(one['row']).replace(_BREAK, ' ')} {one['mean']:.2f}" for one in rows[:4]]
+    told = [f"{one['row']} {one['mean']:.2f}" for one in rows[:4]]
     said = f"differences between levels of {axis}: {', '.join(told)}"
     return Chart(f"Differences between levels of {axis}", said, _dots(rows, "difference in score", None, zero=True))
 
@@ -182,6 +193,7 @@ def _dots(
     """Return means as dots with their intervals as lines."""
     import altair as alt
 
+    rows = _broken(rows)
     several = len({one["colour"] for one in rows}) > 1
     scale = alt.Scale(domain=list(domain), nice=False) if domain else alt.Scale(zero=True)
     order = list(dict.fromkeys(str(one["colour"]) for one in rows))
@@ -211,35 +223,36 @@ def _dots(
     return _spec(alt.layer(*layers).properties(width="container", height=_height(rows, len(order))))
 
 
-def _broken(path: str) -> str:
-    """Return a path with the places where it may be broken into lines."""
-    return path.replace(" → ", f" →{_BREAK}")
+def _broken(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Return rows whose names say where they are broken where there is little room; different names stay different."""
+    names = {str(one["row"]): _BREAK.join(wrap(str(one["row"]), _LINE, break_on_hyphens=False)) for one in rows}
+    if len(set(names.values())) < len(names):
+        return [dict(one) for one in rows]
+    return [{**one, "row": names[str(one["row"])]} for one in rows]
 
 
 def _row_axis() -> alt.Axis:
     """Return the axis of rows: their names take several lines where there is little room."""
     import altair as alt
 
-    parts = "split(datum.label, '\\n')"
-    said = f"width < {_NARROW} ? {parts} : join({parts}, ' ')"
-    return alt.Axis(grid=False, domain=False, ticks=False, labelExpr=said)
+    lines = "split(datum.label, '\\n')"
+    is_broken = f"(width < {_NARROW} || length(datum.label) > {_LONG})"
+    upwards = f"{is_broken} ? -6.5 * (length({lines}) - 1) : 0"  # Vega sets the first line on the middle of the row
+    return alt.Axis(
+        grid=False,
+        domain=False,
+        ticks=False,
+        labelExpr=f"{is_broken} ? {lines} : join({lines}, ' ')",
+        labelOffset={"condition": {"test": "true", "expr": upwards}, "value": 0},
+    )
 
 
 def _top_axis(columns: int) -> alt.Axis:
     import altair as alt
 
-    if columns > _COLUMNS:
-        return alt.Axis(orient="top", labelAngle=-40, domain=False, ticks=False, grid=False)
-    narrow = f"width < {90 * columns}"
+    limit = alt.ExprRef(f"width / {columns} - 4")
     return alt.Axis(
-        orient="top",
-        labelAngle=alt.ExprRef(f"{narrow} ? -35 : 0"),
-        labelAlign=alt.ExprRef(f"{narrow} ? 'left' : 'center'"),
-        labelLimit=alt.ExprRef(f"{narrow} ? 120 : width / {columns} - 4"),
-        labelOverlap=False,
-        domain=False,
-        ticks=False,
-        grid=False,
+        orient="top", labelAngle=0, labelLimit=limit, labelOverlap=False, domain=False, ticks=False, grid=False
     )
 
 

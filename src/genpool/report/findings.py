@@ -128,7 +128,7 @@ def number(value: float | None) -> str:
     if value is None:
         return "-"
     text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
+    return f"{value:.1g}" if value and not text.strip("-0.") else text
 
 
 def level(mean: Mean) -> str:

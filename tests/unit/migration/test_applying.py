@@ -301,6 +301,28 @@ def test_killed_while_rolling_back_it_goes_on(tmp_path: Path, step: int) -> None
     assert points > 10
 
 
+def test_killed_again_while_going_on(tmp_path: Path, step: int) -> None:
+    points = 0
+    for number in range(4, 5000, step):
+        root, name, before = fresh(tmp_path, number)
+        if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
+            break
+        at = migrations(root)
+        back = number % 4 < 2
+        second = 1 + number * 7 % 60
+        while at.standing(name).state in {"applying", "rolling-back"}:
+            work = at.roll_back if back else at.resume
+            points += killed_at(second, lambda: work(name))  # noqa: B023 - called at once
+            second += 13
+        state = at.standing(name).state
+        assert state in {"planned", "applied", "rolled-back"}
+        if state == "applied":
+            assert at.verify(name).is_right
+            at.roll_back(name)
+        assert whole_tree(root) == before, number
+    assert points > 15
+
+
 def test_killed_with_something_made_since(tmp_path: Path, step: int) -> None:
     points = 0
     for number in range(3, 5000, 2 * step):
