@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from genpool.durable import reading
+from genpool.durable import reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
@@ -105,6 +105,7 @@ class Planner:
         found = Reader(self._root, self._change.now, self._tell).read()
         self._found = found
         self._tell("computing ids", 0, 1)
+        refuse_link(self._layout.legacy)
         recorded = read_slots(self._layout)
         mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
         mapper.map()
@@ -227,6 +228,7 @@ class Planner:
         """Give the members that are not there their new ids; return how many members each cohort lists."""
         listed = {folder: rows for folder in self._cohort_folders() if (rows := self._members_of(folder)) is not None}
         self._tell_tasks(listed)
+        self._tell_odd_books()
         counts: dict[str, dict[str, int]] = {}
         for folder, rows in listed.items():
             renamed = sum(self._member(folder, number, row) for number, row in rows)
@@ -234,9 +236,17 @@ class Planner:
                 counts[folder.removeprefix("cohorts/")] = {"members": len(rows), "renamed": renamed}
         return counts
 
+    def _tell_odd_books(self) -> None:
+        """Name the files that are left because they are no plain files of this pool."""
+        for path in _book_paths(self._root):
+            if said := _why_left(self._root, path):
+                self._defects.append(books.unreadable(path, books.BookProblem(said)))
+
     def _members_of(self, folder: str) -> list[tuple[int, dict[str, str]]] | None:
         """Return the lines of a cohort's membership; None where there is none that can be read."""
         path = f"{folder}/membership.csv"
+        if _why_left(self._root, path):
+            return None
         try:
             return list(self._listed(path))
         except FileNotFoundError:
@@ -342,7 +352,8 @@ class Planner:
     def _cohort_folders(self) -> list[str]:
         """Return the folders of cohorts, relative to the pool; those in the trash too."""
         tops = ["", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))]
-        return [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        folders = [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        return [one for one in folders if not os.path.islink(f"{self._root}/{one}")]  # noqa: PTH114 - a text
 
     # -- books -------------------------------------------------------------------------------------
 
@@ -385,18 +396,9 @@ class BookWriter:
     def paths(self) -> Iterator[str]:
         """Yield every file that could be touched, in the order in which they are; legacy.csv first."""
         yield "legacy.csv"
-        for top in ("", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))):
-            for cohort in _names(f"{self._root}/{top}cohorts"):
-                for name in ("membership.csv", "adopted.json", "manifest.json"):
-                    if os.path.isfile(f"{self._root}/{top}cohorts/{cohort}/{name}"):  # noqa: PTH113 - a text
-                        yield f"{top}cohorts/{cohort}/{name}"
-            if top and os.path.isfile(f"{self._root}/{top}trash.json"):  # noqa: PTH113 - a text
-                yield f"{top}trash.json"
-        if os.path.isfile(f"{self._root}/drift.csv"):  # noqa: PTH113 - a text
-            yield "drift.csv"
-        for name in _names(f"{self._root}/ledger"):
-            if name.endswith(".jsonl"):
-                yield f"ledger/{name}"
+        for path in _book_paths(self._root):
+            if not _why_left(self._root, path):
+                yield path
         if self._config is not None:
             yield "pool.yaml"
 
@@ -442,6 +444,30 @@ class BookWriter:
         parts = path.split("/")
         own = "/".join(parts[:2]) if parts[0] == "trash" else ""
         return self._renames.get(own, self._renames[""])
+
+
+def _book_paths(root: str) -> Iterator[str]:
+    """Yield the paths of what is there under the name of a file that names generations, but for legacy.csv."""
+    for top in ("", *(f"trash/{one}/" for one in _names(f"{root}/trash"))):
+        for cohort in _names(f"{root}/{top}cohorts"):
+            for name in ("membership.csv", "adopted.json", "manifest.json"):
+                if os.path.lexists(f"{root}/{top}cohorts/{cohort}/{name}"):
+                    yield f"{top}cohorts/{cohort}/{name}"
+        if top and os.path.lexists(f"{root}/{top}trash.json"):
+            yield f"{top}trash.json"
+    if os.path.lexists(f"{root}/drift.csv"):
+        yield "drift.csv"
+    for name in _names(f"{root}/ledger"):
+        if name.endswith(".jsonl"):
+            yield f"ledger/{name}"
+
+
+def _why_left(root: str, path: str) -> str:
+    """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
+    folder = path.rpartition("/")[0]
+    if os.path.islink(f"{root}/{path}") or (folder and os.path.islink(f"{root}/{folder}")):  # noqa: PTH114 - a text
+        return "a link is in its path; links are not followed"
+    return "" if os.path.isfile(f"{root}/{path}") else "is no plain file"  # noqa: PTH113 - a text
 
 
 def _task_of(row: Mapping[str, str]) -> Task:
