@@ -244,8 +244,7 @@ def measure(folder: Path, tasks: int, rounds: int, processes: int) -> dict[str, 
     for question in asked:
         forget(root)
         _same(answers[question.name], question.ask(root)[1], question.name)
-    _say(f"{tasks:,} tasks: {len(asked)} answers are the same bytes; removing the pool")
-    shutil.rmtree(root)
+    _say(f"{tasks:,} tasks: {len(asked)} answers are the same bytes")
     return best
 
 
@@ -356,19 +355,21 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="put the tables into this page, between its marks")
     given = parser.parse_args()
     sizes = given.tasks or (FULL if given.full else SIZES)
-    found = {}
-    with tempfile.TemporaryDirectory(dir=given.directory, prefix="genpool-scale-") as folder:
-        for tasks in sizes:
-            found[tasks] = measure(Path(folder), tasks, given.rounds, given.processes)
     command = " ".join(["python", "benchmarks/bench_scale.py", *(["--full"] if given.full else [])])
     if given.tasks:
         command += f" --tasks {' '.join(map(str, given.tasks))}"
     said = f"`{command}`: {machine()}; best of {given.rounds}.\n\n"
-    if given.page:
-        write_into(given.page, f"{said}{as_markdown(tables(found))}")
-    elif given.markdown:
+    found: dict[int, Mapping[str, Cost]] = {}
+    with tempfile.TemporaryDirectory(dir=given.directory, prefix="genpool-scale-") as folder:
+        for tasks in sizes:
+            found[tasks] = measure(Path(folder), tasks, given.rounds, given.processes)
+            if given.page:  # after every size: the last one takes most of an hour
+                write_into(given.page, f"{said}{as_markdown(tables(found))}")
+            _say(f"{tasks:,} tasks: removing the pool")
+            shutil.rmtree(Path(folder) / f"pool-{tasks}")
+    if given.markdown:
         print(f"{said}{as_markdown(tables(found))}", end="")
-    else:
+    elif not given.page:
         for title, columns, rows in tables(found):
             print_table(f"{title}; best of {given.rounds}", columns, rows)
 

@@ -27,6 +27,7 @@ def test_a_hundred_thousand_judgements_make_a_page_of_less_than_three_megabytes(
     page = page_of(facts)
     assert len(page.encode()) < 3_000_000
     assert "100,000 judgements of 25,000 essays from 100 combos" in page
+    assert "100,000 of 100,000 judgements are there" in page
     assert "paths of choices" in page  # 250 of them: what is left out is said
     assert "levels are not compared" not in page
     assert len(judged.comparisons[0].differences) == 3 * 24

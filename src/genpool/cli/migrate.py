@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -207,6 +208,7 @@ def _opened(root: str | None, *, quiet: bool) -> Iterator[tuple[Migrations, Pool
         root: The pool as typed.
         quiet: Whether a line of JSON a batch is printed instead.
     """
+    from genpool.cli.arguments import command_line
     from genpool.cli.migration_progress import shown_progress
     from genpool.cli.output import print_json_line
     from genpool.config import find_root
@@ -215,8 +217,12 @@ def _opened(root: str | None, *, quiet: bool) -> Iterator[tuple[Migrations, Pool
 
     layout = PoolLayout(find_root(root))
     watch = print_json_line if quiet else lambda _: None
-    with shown_progress(quiet=quiet) as tell:
-        yield Migrations(layout, tell=tell, watch=watch), layout
+    try:
+        with shown_progress(quiet=quiet) as tell:
+            yield Migrations(layout, tell=tell, watch=watch), layout
+    except KeyboardInterrupt:
+        print(f"stopped; how it stands: {command_line('migrate', 'status')}", file=sys.stderr)
+        raise
 
 
 def _chosen(migrations: Migrations, migration_id: str | None, states: set[str]) -> str:

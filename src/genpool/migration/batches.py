@@ -103,12 +103,14 @@ class Batch:
     Args:
         root: The pool's directory.
         folder: The batch's folder.
+        together: Whether one flush of the file system is enough for all of it; left out, what the system can.
     """
 
-    def __init__(self, root: str, folder: Path) -> None:
+    def __init__(self, root: str, folder: Path, *, together: bool | None = None) -> None:
         self._root = root
         self._folder = os.fspath(folder)
-        self._together = can_flush_file_system() and not keeps_flushes_to_itself(Path(root))
+        can = can_flush_file_system() and not keeps_flushes_to_itself(Path(root))
+        self._together = can if together is None else together
         self._changed: set[str] = set()
 
     def original(self, number: int) -> str:

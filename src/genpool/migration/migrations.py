@@ -18,7 +18,7 @@ from genpool.migration.identity import Change, Identity
 from genpool.migration.journal import last_journal
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
-from genpool.migration.rehearsing import linked_copy
+from genpool.migration.rehearsing import COPY, linked_copy
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
 from genpool.migration.standing import Standing, all_standing, standing
@@ -148,6 +148,7 @@ class Migrations:
             refuse_strict(one)
             check_fits(one, self._tell)
             check_room(one)
+            remove_folder(self._layout.migration(migration_id) / COPY)  # of a rehearsal that was killed
             begin(one)
             carry_on(one, self._tell, self._watch)
         return standing(self._layout, migration_id)

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from genpool.durable import reading, refuse_link
 from genpool.layout import PARSED
@@ -364,6 +364,8 @@ class Planner:
         found: dict[str, str] = {}
         writer = BookWriter(self._root, rows, self._change, self._configs.get("after"))
         for path in writer.paths():
+            if path.endswith(CACHE):
+                continue  # whatever it is when the migration is applied, it goes
             before = writer.before(path)
             try:
                 after = writer.after(path)
@@ -374,6 +376,10 @@ class Planner:
             if after != before:
                 found[path] = hashlib.sha256(before).hexdigest() if before is not None else ""
         return found
+
+
+CACHE: Final = "/manifest.json"
+"""What is taken away, and made anew by whoever needs it: it may be written at any time."""
 
 
 class BookWriter:

@@ -14,6 +14,7 @@ import orjson
 from genpool.canonical import sha256
 from genpool.durable import replace_file
 from genpool.errors import CorruptFile
+from genpool.migration.planning import CACHE
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import MEMBER
 
@@ -36,7 +37,7 @@ def note_rest(one: Round) -> str:
     """
     touched = {f"{row.place}/{row.stage}/{row.old_id}" for row in one.plan.rows if row.place != MEMBER}
     books = frozenset(one.plan.document["books"])
-    found = (entry for entry in _files(one.root, touched) if entry[0] not in books)
+    found = (entry for entry in _files(one.root, touched) if entry[0] not in books and not entry[0].endswith(CACHE))
     data = b"".join(orjson.dumps(entry) + b"\n" for entry in found)
     replace_file(one.folder / REST, data)
     return sha256(data)

@@ -15,7 +15,7 @@ from genpool.durable import is_there
 from genpool.migration.batches import Batch, Rewrite, Step, not_as_planned
 from genpool.migration.books import BookProblem
 from genpool.migration.journal import JOURNAL, ROUND, Journal, round_folders
-from genpool.migration.planning import BookWriter
+from genpool.migration.planning import CACHE, BookWriter
 from genpool.migration.renames import MEMBER, renames_of
 from genpool.migration.rewriting import Rewriter
 
@@ -131,7 +131,8 @@ class Round:
         def make() -> list[Step]:
             writer = BookWriter(self.root, list(self.plan.rows), self._change, self.plan.config)
             folders: dict[str, list[str]] = {}
-            for path in paths:
+            caches = [path for path in writer.paths() if path.endswith(CACHE)] if what == "books" else []
+            for path in (*paths, *caches):
                 folder, _, name = path.rpartition("/")
                 folders.setdefault(folder or ".", []).append(name)
             return [Step(folder, folder, self._rewrites(writer, folder, names)) for folder, names in folders.items()]
@@ -144,6 +145,9 @@ class Round:
             for name in names:
                 path = name if folder == "." else f"{folder}/{name}"
                 before = writer.before(path)
+                if path.endswith(CACHE):
+                    found.append(Rewrite(name, before, None))
+                    continue
                 if (sha256(before) if before is not None else "") != self.plan.digests[path]:
                     raise not_as_planned(path)
                 try:

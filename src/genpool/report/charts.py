@@ -96,8 +96,7 @@ def coverage(judged: JudgedFacts) -> Chart:
         }
         for one in judged.coverage
     ]
-    whole = sum(one.judged for one in judged.coverage), sum(one.wanted for one in judged.coverage)
-    said = f"{whole[0]:,} of {whole[1]:,} judgements are there"
+    said = f"{judged.there[0]:,} of {judged.there[1]:,} judgements are there"
     return Chart("Judgements there, of those wanted", said, _heat(rows, "judged of wanted"))
 
 

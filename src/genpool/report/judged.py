@@ -96,6 +96,8 @@ class JudgedFacts:
     """The same to the ends of its scale."""
     overall: tuple[Overall, ...]
     coverage: tuple[CoverageCell, ...]
+    there: tuple[int, int]
+    """How many judgements are there, and how many were wanted, in all paths."""
     coverage_left: int
     """Paths that the coverage map has no room for."""
     bars: tuple[Bar, ...]
@@ -123,7 +125,7 @@ def judged_facts(asked: Asked, stage: Stage, judgements: Judgements, frames: Map
         frames: Stage name to its members.
     """
     means = text_means(judgements)
-    covered, coverage_left = _coverage(asked, stage, judgements, frames)
+    covered, there, coverage_left = _coverage(asked, stage, judgements, frames)
     pivot, pivot_left = _pivot(judgements, means)
     ranked = _ranked(judgements, means)
     frame = judgements.frame
@@ -142,6 +144,7 @@ def judged_facts(asked: Asked, stage: Stage, judgements: Judgements, frames: Map
         ranges={name: (scale.low, scale.high) for name, scale in judgements.measures.items()},
         overall=tuple(_overall(judgements, means)),
         coverage=covered,
+        there=there,
         coverage_left=coverage_left,
         bars=tuple(_bars(judgements)),
         pivot=pivot,
@@ -178,8 +181,8 @@ def _path(axes: Iterable[str]) -> pl.Expr:
 
 def _coverage(
     asked: Asked, stage: Stage, judgements: Judgements, frames: Mapping[str, pl.DataFrame]
-) -> tuple[tuple[CoverageCell, ...], int]:
-    """Return how many judgements were wanted and are there, by path and rubric; and how many paths were left out."""
+) -> tuple[tuple[CoverageCell, ...], tuple[int, int], int]:
+    """Return how many judgements are there, by path and rubric; of how many in all; how many paths were left out."""
     import polars as pl
 
     members = frames[stage.name].filter(pl.col("state") != ABOVE)
@@ -197,7 +200,8 @@ def _coverage(
     )
     shown = lacking.sort("lacks", descending=True, maintain_order=True).head(_ROWS)["path"].to_list()
     chosen = cells.filter(pl.col("path").is_in(shown)).select("path", "by", "wanted", "judged")
-    return tuple(CoverageCell(*row) for row in chosen.rows()), lacking.height - len(shown)
+    there = int(cells["judged"].sum()), int(cells["wanted"].sum())
+    return tuple(CoverageCell(*row) for row in chosen.rows()), there, lacking.height - len(shown)
 
 
 def _several(table: pl.DataFrame, name: str) -> bool:

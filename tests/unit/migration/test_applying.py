@@ -143,6 +143,26 @@ def test_what_is_in_the_trash_comes_back_under_its_new_id(old: Path) -> None:
     assert not [one for one in Pool.open(old).examine().findings if not one.is_note]
 
 
+def test_a_manifest_goes_and_comes_back_whenever_it_was_written(old: Path) -> None:
+    pool = Pool.open(old)
+    plan = planned(old)
+    pool.manifests.write("c")
+    before = whole_tree(old)
+    path = old / "cohorts/c/manifest.json"
+    assert killed_at(40, lambda: migrations(old).apply(plan.migration_id))
+    assert migrations(old).standing(plan.migration_id).state == "applying"
+    Pool.open(old).manifests.write("c")  # a reader may do that at any time
+    migrations(old).resume(plan.migration_id)
+    assert not path.exists()
+    assert migrations(old).verify(plan.migration_id).is_right
+    Pool.open(old).manifests.write("c")
+    assert migrations(old).verify(plan.migration_id).is_right
+    migrations(old).roll_back(plan.migration_id)
+    after = whole_tree(old)
+    assert {name for name in before if after.get(name) != before[name]} <= {"cohorts/c/manifest.json"}
+    assert to_make(old) == 0
+
+
 # --- back -------------------------------------------------------------------------------------------
 
 
@@ -531,6 +551,17 @@ def test_a_rehearsal_leaves_the_pool_as_it_is(old: Path) -> None:
     assert whole_tree(old) == before
     assert migrations(old).standing(plan.migration_id).state == "planned"
     assert not (old / "migrations" / plan.migration_id / "rehearsal").exists()
+
+
+def test_what_a_killed_rehearsal_left_is_gone_afterwards(old: Path) -> None:
+    plan = planned(old)
+    before = whole_tree(old)
+    assert killed_at(60, lambda: migrations(old).rehearse(plan.migration_id))
+    assert (old / "migrations" / plan.migration_id / "rehearsal").exists()
+    migrations(old).apply(plan.migration_id)
+    assert migrations(old).verify(plan.migration_id).is_right
+    migrations(old).roll_back(plan.migration_id)
+    assert whole_tree(old) == before
 
 
 def test_a_rehearsal_of_a_plan_that_does_not_fit_is_refused(old: Path) -> None:

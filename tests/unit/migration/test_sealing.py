@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genpool.canonical import canonical_json
 from genpool.migration.sealing import can_be_sealed, has_its_digest, sealed
 from genpool.records import encode_sealed
 
+ODD = [0.1, 1.0, 1e-7, 1e-5, 1e-3, 1e15, 1e16, 1e21, 123456.789, -0.0, 5e-324, -2.5, 0, -7, 2**53 - 1]
 NUMBERS = st.one_of(
     st.integers(-(2**53) + 1, 2**53 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([0.1, 1.0, 1e-7, 1e-5, 1e16, 1e21, 123456.789, -0.0, 5e-324]),
+    st.sampled_from(ODD),
 )
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEXTS = st.one_of(
+    st.text("abc_.:-0159", max_size=12),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+)
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS),
     lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(TEXTS, below, max_size=3)),
@@ -25,6 +29,13 @@ VALUES = st.recursive(
 RECORDS = st.dictionaries(TEXTS.filter(lambda key: key != "self"), VALUES, max_size=6)
 
 
+@pytest.mark.parametrize("odd", [*ODD, "a\x00b", '\b\f\n"\\', "\x7f", "é\u2028", "0.5e7", True, None], ids=repr)
+def test_odd_values_are_written_alike(odd: object) -> None:
+    for value in ({"a": odd}, {"a": [{"b": odd, "c": 1}], "d": "e"}, {"é": odd}):
+        assert sealed(dict(value)) == encode_sealed(dict(value))  # type: ignore[arg-type]  # JSON
+
+
+@settings(max_examples=300)
 @given(RECORDS)
 def test_the_quick_way_writes_what_the_slow_one_does(value: dict[str, object]) -> None:
     expected = encode_sealed(dict(value))  # type: ignore[arg-type]  # JSON
