@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -278,6 +279,7 @@ class Pool:
 
     def write(self, folder: Path) -> None:
         """Write the pool below a folder, with what is expected of it, and what git does not keep."""
+        shutil.rmtree(folder / "pool", ignore_errors=True)
         for path, data in self.files.items():
             file = folder / "pool" / path
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -165,6 +165,7 @@ def _unusable_records(pool: Pool) -> None:
         ("not-utf-8", b'{"combo_id": "row-0\xff"}', "unreadable"),
         ("a-list", b"[]", "unreadable"),
         ("newer", b'{"format": "genpool.generation/2"}', "newer-format"),
+        ("stated-twice", b'{"combo_id": "row-9", "template_id": "plain", "template_id": "long"}', "disagreeing-keys"),
     ):
         pool.file(f"gens/draft/{gen_id}/metadata.json", data)
         pool.outputs(f"gens/draft/{gen_id}", "a text\n")
