@@ -120,6 +120,10 @@ def defective_pools(draw: Draw) -> Drawn:
                 pool.directories.append(one)
     legacy = [one for one in pool.directories if one.known and not one.known.sealed]
     for one in legacy:
+        in_the_way = _in_the_way(draw, one)
+        if in_the_way and (one.stage, in_the_way.name) not in taken:
+            taken.add((one.stage, in_the_way.name))
+            pool.directories.append(in_the_way)
         if draw(st.integers(0, 5)) == 0:
             pool.slots.append((one.stage, one.name, draw(st.integers(1, 3))))
         if draw(st.integers(0, 5)) == 0:
@@ -143,6 +147,15 @@ def _directory(draw: Draw, stage: str, above: Sequence[Directory]) -> Directory:
     name = _name(draw, form, stage, values, replicate)
     record = _record(draw, stage, name, values, replicate, sealed=form == "sealed")
     return _made(stage, name, record, text, defect, values, sealed=form == "sealed")
+
+
+def _in_the_way(draw: Draw, one: Directory) -> Directory | None:
+    """Return, sometimes, what cannot be used and stands where a generation may belong."""
+    if one.known is None or draw(st.integers(0, 5)):
+        return None
+    name = right_id(one.stage, fields_of(one.stage, one.known.values, one.known.stated or 1))
+    files = draw(st.sampled_from(({}, {"parsed.txt": b"x"}, {"metadata.json": b"{}"})))
+    return Directory(one.stage, name, files, None)
 
 
 def _parents(stage: str, above: Sequence[Directory]) -> list[str]:
