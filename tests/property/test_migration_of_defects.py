@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from genpool.migration.planning import Planned
     from tests.property.defective_pools import Directory, Outcome
 
-EXAMPLES = {False: 25, True: 300}
+EXAMPLES = {False: 25, True: 1500}
 _QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
