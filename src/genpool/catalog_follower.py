@@ -78,7 +78,7 @@ class CatalogFollower:
     def _write(self, patience: float) -> None:
         self._last = time.monotonic()
         try:
-            database = self._opened()
+            database = self._opened(patience)
             if database is None:
                 self._given_up = True
                 return
@@ -95,10 +95,10 @@ class CatalogFollower:
             self._waiting.clear()
             self._close()
 
-    def _opened(self) -> sqlite3.Connection | None:
+    def _opened(self, patience: float) -> sqlite3.Connection | None:
         """Return the index as a look has made it; None where there is none, or one of another kind."""
         if self._database is None:
-            self._database = _open(self._layout, self._pipeline, self._salt)
+            self._database = _open(self._layout, self._pipeline, self._salt, patience)
         return self._database
 
     def _put(self, database: sqlite3.Connection, stage: Stage, moved: Sequence[MovedIn]) -> None:
@@ -135,11 +135,11 @@ def _by_stage(moved: Iterable[MovedIn]) -> Iterator[tuple[Stage, list[MovedIn]]]
         yield found[0].record.stage, found
 
 
-def _open(layout: PoolLayout, pipeline: Pipeline, salt: str) -> sqlite3.Connection | None:
+def _open(layout: PoolLayout, pipeline: Pipeline, salt: str, patience: float = _PATIENCE) -> sqlite3.Connection | None:
     """Open the index if it is there and of this kind; making it is the affair of a look."""
     if not layout.catalog.is_file():
         return None
-    database = sqlite3.connect(layout.catalog, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(layout.catalog, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         if is_prepared(database, pipeline, salt):
             database.execute("PRAGMA synchronous = NORMAL")

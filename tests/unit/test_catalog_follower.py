@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -140,6 +141,25 @@ def test_a_catalog_that_is_locked_at_the_end_is_made_good_by_the_next_look(root:
         other.execute("ROLLBACK")
     assert indexed(root) == set()
     assert Pool.open(root).plan("c").to_make == 0
+
+
+def test_a_commit_does_not_wait_for_a_catalog_that_nobody_else_may_even_read(root: Path) -> None:
+    run(root)
+    one = moved_in(root)
+    path = root / ".genpool" / "catalog.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        for statement in ("DELETE FROM gens", "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+            other.execute(statement)
+        pool = Pool.open(root)
+        follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+        let_go = threading.Timer(0.5, other.close)
+        let_go.start()
+        follower.moved_in([one] * 500)  # a whole group, which is written at once
+        let_go.join()
+    assert indexed(root) == set(), "it did not wait until the other let go"
+    follower.moved_in([one])
+    assert indexed(root) == {("draft", one.record.gen_id)}, "it is written when that is possible"
+    follower.close()
 
 
 def lost(path: Path) -> None:
