@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, transaction, whole_rows
+from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, refuse_another_kind, transaction, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
@@ -181,7 +181,7 @@ class Catalog:
         try:
             return self._answer(stage, question)
         except sqlite3.OperationalError:
-            self.close()  # locked for very long, or no space: memory will do
+            self.close()  # locked for very long, no space, or another's: memory will do
             self._open_in_memory()
         except sqlite3.DatabaseError:
             self.close()  # damaged under our hands: once more, from the files
@@ -190,6 +190,7 @@ class Catalog:
 
     def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
         database = self._open()
+        refuse_another_kind(database, self._pipeline, self._store.salt)
         self._keep_up(database, stage)
         return question(database)
 
@@ -285,6 +286,7 @@ class Catalog:
                 if at % _PROGRESS == 0:
                     self._progress(at, len(gen_ids))
             with transaction(database):
+                refuse_another_kind(database, self._pipeline, self._store.salt)
                 writer = StageWriter(database, stage.name)
                 if _commits_of_others(database) != others:
                     rows = _as_now(reader, rows)

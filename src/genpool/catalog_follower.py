@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
-from genpool.catalog_rows import Row, StageWriter, is_prepared, row_of, transaction
+from genpool.catalog_rows import Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -84,11 +84,12 @@ class CatalogFollower:
                 return
             database.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
             with transaction(database):
+                refuse_another_kind(database, self._pipeline, self._salt)
                 for stage, moved in _by_stage(self._waiting):
                     self._put(database, stage, moved)
             self._waiting.clear()
         except (sqlite3.OperationalError, OSError):
-            self._given_up = len(self._waiting) > _MOST  # locked, or no space: perhaps it goes later
+            self._given_up = len(self._waiting) > _MOST  # locked, no space, another's: perhaps it goes later
         except (sqlite3.Error, ValueError):
             self._given_up = True  # the next look reads what this would have noted
         if self._given_up:

@@ -16,7 +16,7 @@ from genpool.catalog_follower import CatalogFollower
 from genpool.directory_store import MovedIn
 from genpool.pool import Pool
 from genpool.testing import ScriptedModel
-from tests.small_pools import generations, make_pool, models, whole_cohort
+from tests.small_pools import generations, make_pool, models, whole_cohort, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +160,24 @@ def test_a_commit_does_not_wait_for_a_catalog_that_nobody_else_may_even_read(roo
     follower.moved_in([one])
     assert indexed(root) == {("draft", one.record.gen_id)}, "it is written when that is possible"
     follower.close()
+
+
+def test_nothing_is_noted_in_a_catalog_that_was_made_anew_for_another_salt(root: Path) -> None:
+    """Under that salt it is another generation than its name says."""
+    run(root)
+    one = moved_in(root)
+    pool = Pool.open(root)
+    follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+    follower.moved_in([one] * 500)
+    with closing(pool.catalog()) as catalog:
+        catalog.token(one.record.stage)
+        write_config(root, salt="another")
+        tokens(root)
+        follower.moved_in([one] * 500)
+        follower.close()
+        assert indexed(root) == set()
+        assert one.record.gen_id in catalog.present(one.record.stage).whole, "who opened it before is not misled"
+        assert catalog.in_memory
 
 
 def lost(path: Path) -> None:
