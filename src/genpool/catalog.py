@@ -49,6 +49,10 @@ _BUSY_SECONDS: Final = 30.0
 _MEMORY: Final = ":memory:"
 _ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
 """What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
+_MAKINGS: Final = (
+    "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
+    "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
+)
 _BATCH: Final = 10_000  # records read, then written in one transaction
 _CACHE_KIB: Final = 65_536
 _PROGRESS: Final = 1000  # records between two words about how far it is
@@ -107,6 +111,8 @@ class Catalog:
         self._progress = progress or (lambda _done, _all: None)
         self._database: sqlite3.Connection | None = None
         self._ahead: ShelvesAhead | None = None
+        self._digests: list[str] = []
+        self._digest_numbers: dict[str, int] = {}
         self.in_memory = False
         """Whether the index could not be kept on disk."""
 
@@ -331,11 +337,11 @@ class Catalog:
 
     def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
         """Return what a stage holds, given its whole generations."""
-        makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
+        makings = database.execute(_MAKINGS)
         odd = database.execute(f"SELECT gen_id, state, problem, legacy FROM {_ODD}", (stage.name,)).fetchall()  # noqa: S608 - our own words
         return Present(
             whole=whole,
-            makings={row[0]: Making(*row[1:]) for row in makings},
+            makings={row[0]: Making(*row[1:3], *map(self._digest_number, row[3:])) for row in makings},
             incomplete=frozenset(row[0] for row in odd if row[1] == Condition.INCOMPLETE),
             unusable={row[0]: row[2] for row in odd if row[1] == Condition.UNUSABLE},
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
@@ -415,19 +421,23 @@ class Catalog:
         return found
 
     def digest(self, number: int | None) -> str | None:
-        """Return the digest behind a short number of a `Making`."""
-        if number is None:
-            return None
-        row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
-        return None if row is None else str(row[0])
+        """Return the digest behind a short number of a `Making` that this catalog gave."""
+        return None if number is None else self._digests[number]
+
+    def _digest_number(self, digest: str | None) -> int | None:
+        """Return a short number for a digest: one that holds when another index must take the place of this."""
+        if digest is not None and digest not in self._digest_numbers:
+            self._digest_numbers[digest] = len(self._digests)
+            self._digests.append(digest)
+        return None if digest is None else self._digest_numbers[digest]
 
     def inputs(self, stage: Stage, gen_id: str) -> tuple[str, str]:
         """Return the digest of a whole generation's inputs, and that of the inputs of what is made from its text.
 
-        Empty where the record does not say; the index is taken as it was at the last look.
+        Empty where the record does not say.
         """
-        query = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?"
-        row = self._open().execute(query, (stage.name, gen_id)).fetchone() or (None, None)
+        query, of = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?", (stage.name, gen_id)
+        row = self._asked(stage, lambda database: database.execute(query, of).fetchone()) or (None, None)
         return (row[0] or b"").hex(), (row[1] or b"").hex()
 
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
