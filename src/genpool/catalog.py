@@ -333,7 +333,8 @@ class Catalog:
         return self._asked(stage, lambda database: self._present(database, stage))
 
     def _present(self, database: sqlite3.Connection, stage: Stage) -> Present:
-        return self._filled(database, stage, read_found(database, stage))
+        with one_moment(database):
+            return self._filled(database, stage, read_found(database, stage))
 
     def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
         """Return what a stage holds, given its whole generations."""
@@ -383,12 +384,13 @@ class Catalog:
         return self._asked(stage, lambda database: self._on_shelf(database, stage, least))
 
     def _on_shelf(self, database: sqlite3.Connection, stage: Stage, least: int) -> Present:
-        shelf = None
-        if self._ahead is not None and not self.in_memory:
-            content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
-            shelf = self._ahead.get(stage, content)
-        shelf = read_shelf(database, stage, least) if shelf is None else shelf
-        return self._present(database, stage) if shelf is None else self._filled(database, stage, shelf)
+        with one_moment(database):
+            shelf = None
+            if self._ahead is not None and not self.in_memory:
+                content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
+                shelf = self._ahead.get(stage, content)
+            shelf = read_shelf(database, stage, least) if shelf is None else shelf
+            return self._filled(database, stage, read_found(database, stage) if shelf is None else shelf)
 
     def read_ahead(self) -> None:
         """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
@@ -442,14 +444,10 @@ class Catalog:
 
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
         """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
-        slots = self._slots(self.present(stage))
-        query = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0 ORDER BY gen_id"
-        for row in self._open().execute(query, (stage.name,)).fetchall():
+        found = self.snapshot(stage, ("gen_id", "source", "choices", "replicate"), list)
+        slots = {gen_id: slot for family in found.odd.families.values() for slot, gen_id in family.items()}
+        for row in found.rows:
             yield row[0], self._signature(stage, row, slots)
-
-    @staticmethod
-    def _slots(present: Present) -> dict[str, int]:
-        return {gen_id: slot for family in present.families.values() for slot, gen_id in family.items()}
 
     @staticmethod
     def _signature(stage: Stage, row: Sequence[str], slots: Mapping[str, int]) -> Signature:
