@@ -11,7 +11,7 @@ Where there is no number to give, `note` says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import UsageError, nearest
@@ -19,7 +19,7 @@ from genpool.from_reader import MEAN_SCORE
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, member_lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -39,6 +39,8 @@ class Table:
 
     frame: pl.DataFrame
     notes: tuple[str, ...] = ()
+    speakers: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """The columns of scores to judging stage, rubric and judge: names cannot be told apart in `score:a:b:c`."""
 
 
 # --- what can be averaged ---------------------------------------------------------------------------
@@ -134,7 +136,8 @@ def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
         )
         .with_columns(pl.when(pl.col("note") != "").then("note").alias("note"))
     )
-    for cell in per["cell"].unique(maintain_order=True).sort().to_list():
+    speakers = per.select("cell", "stage", "rubric", pl.col("judge").fill_null("-")).unique("cell").sort("cell")
+    for cell in speakers["cell"]:
         one = per.filter(pl.col("cell") == cell).select(
             "judged_gen_id", pl.col("value").alias(f"score:{cell}"), pl.col("n").alias(f"n:{cell}")
         )
@@ -148,7 +151,7 @@ def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
     incomplete = table.filter(pl.col(MEAN_SCORE).is_null()).height
     if incomplete:
         notes.append(f"{incomplete} of {table.height} texts have no mean_score: `note` says why")
-    return Table(table, tuple(notes))
+    return Table(table, tuple(notes), {f"score:{cell}": (a, b, c) for cell, a, b, c in speakers.rows()})
 
 
 def _per_text(judgements: pl.DataFrame) -> pl.DataFrame:
@@ -180,26 +183,29 @@ def _mean_over_rubrics(per: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit(NORMALISED))
         .alias("scale"),
         pl.col("cell").n_unique().alias("wanted"),
+        pl.col("stage").unique().sort().alias("judging"),
     )
     spoken = per.drop("scale").join(stages, on="judged_stage", how="left", nulls_equal=True, maintain_order="left")
     spoken = spoken.with_columns(pl.when(scale == NORMALISED).then("normalised").otherwise("value").alias("value"))
     rubrics = spoken.group_by("judged_gen_id", "stage", "rubric", maintain_order=True).agg(
-        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted").first()
+        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted", "judging").first()
     )
     means = rubrics.group_by("judged_gen_id", maintain_order=True).agg(
         pl.col("value").mean().alias(MEAN_SCORE),
         pl.col("n").sum().alias("judgements"),
         pl.col("cells").sum(),
-        pl.col("scale", "wanted").first(),
+        pl.col("scale", "wanted", "judging").first(),
     )
+    mixed = pl.col("judging").list.len() > 1
+    apart = pl.format("judged by several stages, which are never mixed: {}", pl.col("judging").list.join(", "))
     lacking = pl.col("cells") < pl.col("wanted")
     notes = _lacking(per, means.filter(lacking)["judged_gen_id"])
     return means.join(notes, on="judged_gen_id", how="left", maintain_order="left").select(
         "judged_gen_id",
-        pl.when(~lacking).then(MEAN_SCORE).alias(MEAN_SCORE),
-        "scale",
+        pl.when(~lacking & ~mixed).then(MEAN_SCORE).alias(MEAN_SCORE),
+        pl.when(~mixed).then("scale").alias("scale"),
         "judgements",
-        pl.col("note").fill_null(""),
+        pl.when(mixed).then(apart).otherwise(pl.col("note").fill_null("")).alias("note"),
     )
 
 
@@ -222,16 +228,16 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     Args:
         scores: What `generation_scores` returned.
         number: How many.
-        by: `mean_score`, a rubric, or `<rubric>:<judge>`.
+        by: `mean_score`, a rubric, or `<rubric>:<judge>`; where several stages judge, `<stage>:` may stand before it.
 
     Raises:
-        UsageError: Nothing was judged so, or the number is not one.
+        UsageError: Nothing was judged so, several stages have judged so, or the number is not one.
     """
     import polars as pl
 
     if number < 1:
         raise UsageError(f"the best {number} texts are none", hint="name a whole number from 1")
-    columns = _columns_by(scores.frame.columns, by)
+    columns = _columns_by(scores, by)
     ranked = scores.frame.with_columns(
         pl.mean_horizontal(columns, ignore_nulls=False).alias("by") if columns else pl.lit(None, pl.Float64).alias("by")
     )
@@ -244,17 +250,36 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     return Table(rankable.head(number).drop("by"), tuple(notes))
 
 
-def _columns_by(columns: Sequence[str], by: str) -> list[str]:
+def _columns_by(scores: Table, by: str) -> list[str]:
     """Return the columns whose mean is what texts are ranked by."""
-    cells = [one.removeprefix("score:") for one in columns if one.startswith("score:")]
+    import polars as pl
+
     if by == MEAN_SCORE:
+        there = scores.frame.filter(pl.col(MEAN_SCORE).is_not_null())
+        stages = there["judged_stage"].unique().sort().to_list() if "judged_stage" in there.columns else []
+        if len(stages) > 1:
+            said = f"texts of several stages were judged, which are never ranked together: {', '.join(stages)}"
+            raise UsageError(said, hint=f"`--rank` by one of {', '.join(_known(scores))}")
         return [MEAN_SCORE]
-    found = [one for one in cells if by in (one, one.rpartition(":")[0])]
-    found = found or [one for one in cells if one.split(":")[-2:-1] == [by]]
+    exact = [one for one in scores.speakers if one == f"score:{by}"]
+    found = exact or [
+        one
+        for one, (stage, rubric, judge) in scores.speakers.items()
+        if by in (rubric, f"{rubric}:{judge}", f"{stage}:{rubric}", f"{stage}:{rubric}:{judge}")
+    ]
     if not found:
-        known = [MEAN_SCORE, *sorted({one.rpartition(":")[0] for one in cells}), *cells]
-        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, known))
-    return [f"score:{one}" for one in found]
+        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, [MEAN_SCORE, *_known(scores)]))
+    stages = sorted({scores.speakers[one][0] for one in found})
+    if len(stages) > 1:
+        said = f"several stages have judged by {by!r}, which are never mixed"
+        raise UsageError(said, hint=f"say {' or '.join(f'{stage}:{by}' for stage in stages)}")
+    return found
+
+
+def _known(scores: Table) -> list[str]:
+    """Return what texts can be ranked by beside their mean."""
+    rubrics = {one.removeprefix("score:").removesuffix(f":{judge}") for one, (_, _, judge) in scores.speakers.items()}
+    return [*sorted(rubrics), *(one.removeprefix("score:") for one in scores.speakers)]
 
 
 # --- means by axes ----------------------------------------------------------------------------------

@@ -156,6 +156,41 @@ def test_the_best_by_one_rubric_or_by_one_judge_of_it() -> None:
         top_texts(scores, 0)
 
 
+def test_a_judge_with_a_colon_in_its_name_is_no_part_of_a_rubric() -> None:
+    rows = [judgement("a", "depth", 1, judge="llama3:8b"), judgement("b", "depth", 2, judge="llama3:8b")]
+    scores = generation_scores(table([*rows, judgement("a", "style", 9, judge="k"), judgement("b", "style", 0)]), AXES)
+    for by in ("depth", "depth:llama3:8b", "evaluation:depth"):
+        assert top_texts(scores, 1, by).frame["judged_gen_id"].item() == "b"
+    for by in ("llama3", "depth:llama3"):
+        with pytest.raises(UsageError, match="nothing was judged by"):
+            top_texts(scores, 1, by)
+
+
+def test_what_several_stages_said_of_one_text_is_never_mixed() -> None:
+    more: dict[str, Any] = {"stage": "quick", "scale": (0, 100)}
+    rows = [judgement("a", "depth", 9), judgement("b", "depth", 1)]
+    scores = generation_scores(
+        table([*rows, judgement("a", "depth", 0, **more), judgement("b", "depth", 100, **more)]), AXES
+    )
+    assert scores.frame.select("mean_score", "scale").null_count().row(0) == (2, 2)
+    said = "judged by several stages, which are never mixed: evaluation, quick"
+    assert set(scores.frame["note"]) == {said}
+    with pytest.raises(UsageError, match="several stages have judged by 'depth'") as error:
+        top_texts(scores, 1, "depth")
+    assert error.value.hint == "say evaluation:depth or quick:depth"
+    for by, best in (("evaluation:depth", "a"), ("quick:depth", "b"), ("quick:depth:j", "b")):
+        assert top_texts(scores, 1, by).frame["judged_gen_id"].item() == best
+
+
+def test_texts_of_several_stages_are_not_ranked_together_by_their_means() -> None:
+    more: dict[str, Any] = {"stage": "screening", "judged_stage": "draft", "scale": (0, 100)}
+    scores = generation_scores(table([judgement("a", "depth", 9), judgement("d", "grace", 10, **more)]), AXES)
+    with pytest.raises(UsageError, match="texts of several stages were judged") as error:
+        top_texts(scores, 1)
+    assert "screening:grace" in str(error.value.hint)
+    assert top_texts(scores, 2, "grace").frame["judged_gen_id"].to_list() == ["d"]
+
+
 # --- means by axes ----------------------------------------------------------------------------------
 
 
