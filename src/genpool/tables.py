@@ -3,7 +3,8 @@
 What is compared is made comparable or is not compared:
 
 - Repeated judgements of a text by one rubric and one judge are averaged first: they are one opinion, not several texts.
-- A mean over rubrics and judges is over each of them once, however often each spoke, and only where all have spoken.
+- A text is the mean of its rubrics, a rubric that of its judges, however often each spoke; a text that not all have
+  spoken of is in no mean.
 - Scores on different scales are normalised to 0..1 before they are averaged, and the column `scale` says so.
 
 Where there is no number to give, `note` says why.
@@ -294,8 +295,9 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
         one_scale: Whether all means are on one scale, so that they can be set beside each other.
 
     Returns:
-        The columns, then `mean`, `scale`, `texts`, `judgements`, `note`; sorted by the columns. `mean` is null where
-        a rubric or a judge that others were judged by has not spoken.
+        The columns, then `mean`, `scale`, `texts`, `judgements` (what the mean is of), `note`; sorted by the columns.
+        A text that a rubric or a judge has not spoken of, while others were judged by it, is in no mean; `mean` is null
+        where no text is left.
     """
     import polars as pl
 
@@ -303,28 +305,45 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
     valued = _valued(judgements, [] if one_scale else by).with_columns(pl.lit("all").alias(_ALL))
     keys = by or [_ALL]
     speakers = [one for one in _CELL if one not in by]
-    per_text = valued.group_by(*keys, "judged_gen_id", *speakers, maintain_order=True).agg(
+    per_text = valued.group_by(*dict.fromkeys([*keys, _ALL]), "judged_gen_id", *speakers, maintain_order=True).agg(
         pl.col("value").mean(), pl.col("scale").first(), pl.len().cast(pl.Int64).alias("judgements")
     )
     speaker = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
-    cells = per_text.group_by(*keys, *speakers, maintain_order=True).agg(pl.col("value").mean())
-    cells = cells.with_columns(pl.lit("all").alias(_ALL))
-    means = cells.group_by(keys, maintain_order=True).agg(
-        pl.col("value").mean().alias("mean"), speaker.unique().alias("spoken")
-    )
     shared = [one for one in by if one in _CELL] or [_ALL]
-    wanted = cells.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
-    facts = per_text.group_by(keys, maintain_order=True).agg(
-        pl.col("scale").first(),
-        pl.col("judged_gen_id").n_unique().cast(pl.Int64).alias("texts"),
-        pl.col("judgements").sum(),
+    wanted = per_text.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
+    spoken = per_text.group_by(*dict.fromkeys([*keys, *shared]), maintain_order=True).agg(
+        speaker.unique().alias("spoken"), pl.col("scale").first()
     )
-    table = means.join(facts, on=keys, how="left", nulls_equal=True)
-    table = table if shared == keys or _ALL not in shared else table.with_columns(pl.lit("all").alias(_ALL))
-    table = table.join(wanted, on=shared, how="left", nulls_equal=True).with_columns(_note())
-    table = table.with_columns(pl.when(pl.col("note").str.starts_with(_LACKING).not_().fill_null(True)).then("mean"))
-    table = table.sort(keys, nulls_last=True).select(*by, "mean", "scale", "texts", "judgements", "note")
-    return Table(table, (*left_out(judgements), *_scale_notes(table)))
+    facts = spoken.join(wanted, on=shared, how="left", nulls_equal=True)
+    table = facts.join(_of_texts(per_text, keys, speakers, facts), on=keys, how="left", nulls_equal=True)
+    table = table.with_columns(_note()).sort(keys, nulls_last=True)
+    notes = (*left_out(judgements), *_scale_notes(table))
+    return Table(table.select(*by, "mean", "scale", "texts", "judgements", "note"), notes)
+
+
+def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], facts: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean over the texts that all have spoken of, how many these are, and how many others there are.
+
+    A text is the mean of its rubrics, a rubric that of its judges, as it is in `generation_scores` and in a report.
+    """
+    import polars as pl
+
+    rubrics = [one for one in speakers if one != "judge"]
+    wanted = facts.select(*keys, pl.col("wanted").list.len())
+    by_rubric = per_text.group_by(*keys, "judged_gen_id", *rubrics, maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements").sum(), pl.len().alias("cells")
+    )
+    texts = by_rubric.group_by(*keys, "judged_gen_id", maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements", "cells").sum()
+    )
+    texts = texts.join(wanted, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    whole = pl.col("cells") == pl.col("wanted")
+    return texts.group_by(keys, maintain_order=True).agg(
+        pl.col("value").filter(whole).mean().alias("mean"),
+        whole.sum().cast(pl.Int64).alias("texts"),
+        pl.col("judgements").filter(whole).sum(),
+        (~whole).sum().cast(pl.Int64).alias("others"),
+    )
 
 
 def _kept_apart(judgements: pl.DataFrame, by: Sequence[str]) -> list[str]:
@@ -341,6 +360,10 @@ def _note() -> pl.Expr:
     return (
         pl.when(lacking.list.len() > 0)
         .then(pl.format(_LACKING + "{}", lacking.list.join(", ")))
+        .when(pl.col("texts") == 0)
+        .then(pl.lit("no text was judged by all of them"))
+        .when(pl.col("others") > 0)
+        .then(pl.format("of {} alone: other texts lack a rubric or a judge", pl.col("texts")))
         .when(pl.col("texts") == 1)
         .then(pl.lit("one text only"))
         .alias("note")
@@ -356,6 +379,9 @@ def _scale_notes(table: pl.DataFrame) -> list[str]:
     lacking = table.filter(pl.col("mean").is_null()).height
     if lacking:
         notes.append(f"{lacking} of {table.height} means are not given: not every rubric and judge has spoken there")
+    others = int(table["others"].sum())
+    if others:
+        notes.append(f"not every rubric and judge has spoken of {others} texts: they are in no mean")
     return notes
 
 

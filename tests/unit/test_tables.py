@@ -239,6 +239,27 @@ def test_no_mean_where_a_rubric_or_a_judge_has_not_spoken() -> None:
     assert "1 of 2 means are not given: not every rubric and judge has spoken there" in found.notes
 
 
+def test_means_by_axes_are_the_means_of_the_texts_mean_scores_however_many_judges_a_rubric_has() -> None:
+    rows = [judgement(text, "depth", 9, judge=judge) for text in ("a1", "b1") for judge in "jk"]
+    judged = table([*rows, judgement("a1", "style", 0), judgement("b1", "style", 4)])
+    assert generation_scores(judged, AXES).frame["mean_score"].to_list() == [4.5, 6.5]
+    assert mean_scores(judged, ["draft_template"]).frame["mean"].to_list() == [4.5, 6.5]
+    assert mean_scores(judged, ["draft_template", "rubric"]).frame["mean"].to_list() == [9, 0, 9, 4]
+    assert mean_scores(judged, ["judge"]).frame["mean"].to_list() == [5.5, 9]
+
+
+def test_a_text_that_a_judge_has_not_spoken_of_is_in_no_mean() -> None:
+    rows = [judgement(text, "depth", score) for text, score in (("a1", 1), ("a2", 9), ("b1", 4), ("c1", 5), ("c2", 5))]
+    rows += [judgement(text, "depth", score, judge="k") for text, score in (("a1", 3), ("b1", 4), ("c3", 5))]
+    found = mean_scores(table(rows), ["draft_template"])
+    assert found.frame.select("mean", "texts", "judgements", "note").rows() == [
+        (2, 1, 2, "of 1 alone: other texts lack a rubric or a judge"),
+        (4, 1, 2, "one text only"),
+        (None, 0, 0, "no text was judged by all of them"),
+    ]
+    assert "not every rubric and judge has spoken of 4 texts: they are in no mean" in found.notes
+
+
 def test_a_mean_of_one_text_says_that_it_is_one() -> None:
     found = mean_scores(table([judgement("a", "depth", 5), judgement("a", "depth", 7)]), ["draft_template"])
     assert found.frame.select("mean", "texts", "judgements", "note").row(0) == (6, 1, 2, "one text only")
