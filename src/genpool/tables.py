@@ -411,6 +411,8 @@ def pivot(judgements: pl.DataFrame, rows: Sequence[str], columns: Sequence[str])
     taken = label.is_in(list(rows))  # a level that is called like a column of the rows
     label = pl.when(taken).then(pl.concat_str(label, pl.lit(" (level)"))).otherwise(label)
     labelled = means.frame.with_columns(label.alias(" column"))
+    if labelled[" column"].n_unique() < labelled.select(columns).unique().height:
+        labelled = labelled.with_columns(pl.struct(columns).struct.json_encode().alias(" column"))
     order = labelled[" column"].unique().sort().to_list()
     wide = labelled.pivot(on=" column", on_columns=order, index=list(rows), values="mean", maintain_order=True)
     return Table(wide, (*_on_scale(means.frame), *means.notes))

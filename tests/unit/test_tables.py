@@ -323,6 +323,13 @@ def test_a_level_that_is_called_like_an_axis_is_told_apart() -> None:
     assert found.frame.columns == ["draft_template", "draft_template (level)"]
 
 
+def test_levels_whose_names_run_together_are_told_apart() -> None:
+    rows = [judgement("a1", "x", 5, judge="y · z"), judgement("a1", "x · y", 7, judge="z")]
+    found = pivot(table(rows), ["draft_template"], ["rubric", "judge"]).frame
+    assert found.columns[1:] == ['{"rubric":"x · y","judge":"z"}', '{"rubric":"x","judge":"y · z"}']
+    assert found.row(0) == ("a", 7, 5)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(["rubric"], ["rubric"]), ([], ["rubric"]), (["rubric"], [])])
 def test_a_pivot_needs_different_axes_on_both_sides(rows: list[str], columns: list[str]) -> None:
     with pytest.raises(UsageError):
