@@ -195,6 +195,14 @@ def test_equal_differences_have_no_interval(number: int) -> None:
     assert difference.said is not None
 
 
+def test_differences_that_cancel_out_are_no_difference() -> None:
+    scores = Scores()
+    for combo, long, plain in (("a", 1, 0), ("b", 2, 0), ("c", 0, 3)):
+        scores.add(long, 0, 0, combo=combo, draft="long").add(plain, 0, 0, combo=combo, draft="plain")
+    (difference,) = compare(scores.judgements, "draft_template").between("clarity")
+    assert (difference.mean.mean, difference.better) == (0, "long")
+
+
 # --- several levels ---
 
 
