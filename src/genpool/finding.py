@@ -89,12 +89,19 @@ def all_matching(
         Candidate(pipeline[name], gen_id, present[name].origin(gen_id))
         for name in present
         for gen_id in signatures[name]
+        if gen_id in present[name].whole  # it may be gone since
     ]
     chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohort_ids(layout))
     members = []
     for one in (candidates[at] for at in chosen.places):
+        try:
+            record = store.record(one.stage, one.gen_id)
+        except NotFound:
+            if one.gen_id in store.listed(one.stage):
+                raise
+            continue  # it was removed meanwhile
         fields = signatures[one.stage.name][one.gen_id].as_dict()
-        members.append(MemberState(one.stage.name, one.gen_id, MADE, store.record(one.stage, one.gen_id), fields))
+        members.append(MemberState(one.stage.name, one.gen_id, MADE, record, fields))
     damaged = [gen_id for name in present for gen_id in present[name].unusable]
     return Listing(tuple(members), (*(candidates[at].gen_id for at in chosen.unread), *damaged))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from genpool.catalog_follower import CatalogFollower
 from genpool.directory_store import MovedIn
 from genpool.pool import Pool
 from genpool.testing import ScriptedModel
-from tests.small_pools import generations, make_pool, models, whole_cohort
+from tests.small_pools import generations, make_pool, models, whole_cohort, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +141,43 @@ def test_a_catalog_that_is_locked_at_the_end_is_made_good_by_the_next_look(root:
         other.execute("ROLLBACK")
     assert indexed(root) == set()
     assert Pool.open(root).plan("c").to_make == 0
+
+
+def test_a_commit_does_not_wait_for_a_catalog_that_nobody_else_may_even_read(root: Path) -> None:
+    run(root)
+    one = moved_in(root)
+    path = root / ".genpool" / "catalog.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        for statement in ("DELETE FROM gens", "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+            other.execute(statement)
+        pool = Pool.open(root)
+        follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+        let_go = threading.Timer(0.5, other.close)
+        let_go.start()
+        follower.moved_in([one] * 500)  # a whole group, which is written at once
+        let_go.join()
+    assert indexed(root) == set(), "it did not wait until the other let go"
+    follower.moved_in([one])
+    assert indexed(root) == {("draft", one.record.gen_id)}, "it is written when that is possible"
+    follower.close()
+
+
+def test_nothing_is_noted_in_a_catalog_that_was_made_anew_for_another_salt(root: Path) -> None:
+    """Under that salt it is another generation than its name says."""
+    run(root)
+    one = moved_in(root)
+    pool = Pool.open(root)
+    follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+    follower.moved_in([one] * 500)
+    with closing(pool.catalog()) as catalog:
+        catalog.token(one.record.stage)
+        write_config(root, salt="another")
+        tokens(root)
+        follower.moved_in([one] * 500)
+        follower.close()
+        assert indexed(root) == set()
+        assert one.record.gen_id in catalog.present(one.record.stage).whole, "who opened it before is not misled"
+        assert catalog.in_memory
 
 
 def lost(path: Path) -> None:
