@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, refuse_another_kind, transaction, whole_rows
+from genpool.catalog_rows import (
+    Condition,
+    StageWriter,
+    one_moment,
+    prepare,
+    refuse_another_kind,
+    transaction,
+    whole_rows,
+)
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory

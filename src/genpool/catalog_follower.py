@@ -18,6 +18,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
@@ -53,21 +54,25 @@ class CatalogFollower:
         self._given_up = False
         self._waiting: list[MovedIn] = []
         self._last = time.monotonic()
+        self._alone = Lock()
+        """Held while the index is in use: a run that is given up may close it while a thread still writes."""
 
     def moved_in(self, moved: Iterable[MovedIn]) -> None:
         """Note generations that are in their place, their entries flushed. Raises nothing."""
-        if self._given_up:
-            return
-        self._waiting.extend(moved)
-        if len(self._waiting) >= _GROUP or time.monotonic() - self._last >= _SECONDS:
-            self._write(patience=0.0)
+        with self._alone:
+            if self._given_up:
+                return
+            self._waiting.extend(moved)
+            if len(self._waiting) >= _GROUP or time.monotonic() - self._last >= _SECONDS:
+                self._write(patience=0.0)
 
     def close(self) -> None:
         """Write what is noted, and close the index. Raises nothing."""
-        if self._waiting and not self._given_up:
-            self._write(patience=_PATIENCE)
-        self._close()
-        self._given_up = True
+        with self._alone:
+            if self._waiting and not self._given_up:
+                self._write(patience=_PATIENCE)
+            self._close()
+            self._given_up = True
 
     def _close(self) -> None:
         if self._database is not None:

@@ -394,7 +394,8 @@ def test_every_answer_is_of_some_moment_while_generations_come_and_go(root: Path
         while not ended.is_set():
             for to_and_fro in (lambda one: (one, root / one.name), lambda one: (root / one.name, one)):
                 for one in comes_and_goes:
-                    os.rename(*to_and_fro(one))
+                    here, there = to_and_fro(one)
+                    here.rename(there)
                 with closing(Pool.open(root).catalog()) as catalog:
                     catalog.token(stage)
 
