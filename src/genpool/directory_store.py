@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -143,7 +144,8 @@ class DirectoryStore:
         try:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
+                descriptor = os.open(path.name, flags, dir_fd=folder)
             finally:
                 os.close(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -151,6 +153,8 @@ class DirectoryStore:
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
         with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CorruptGeneration(f"{path} is no file", hint="something else is where genpool keeps this")
             return file.read()
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
