@@ -175,6 +175,9 @@ def test_what_several_stages_said_of_one_text_is_never_mixed() -> None:
     assert scores.frame.select("mean_score", "scale").null_count().row(0) == (2, 2)
     said = "judged by several stages, which are never mixed: evaluation, quick"
     assert set(scores.frame["note"]) == {said}
+    with pytest.raises(UsageError, match="several stages have judged these texts") as error:
+        top_texts(scores, 1)
+    assert str(error.value.hint).startswith("rank by one of evaluation:depth, quick:depth")
     with pytest.raises(UsageError, match="several stages have judged by 'depth'") as error:
         top_texts(scores, 1, "depth")
     assert error.value.hint == "say evaluation:depth or quick:depth"
