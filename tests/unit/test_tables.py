@@ -348,6 +348,13 @@ def test_axes_are_typed_with_their_stage_and_a_wrong_one_is_told() -> None:
     assert error.value.hint == "did you mean 'draft.template'?"
 
 
+def test_the_template_of_a_judge_is_its_rubric_though_others_judge_its_judgements() -> None:
+    meta = Stage("meta", "m", "evaluation", ("template_id", "llm_model_id"), judges=True)
+    axes = axes_of(Pipeline((*DEFAULT_PIPELINE, meta)))
+    assert (axes.column("evaluation.template"), axes.column("evaluation.model")) == ("rubric", "judge")
+    assert axes.column("evaluation_template") == "evaluation_template"
+
+
 def test_only_axes_with_several_levels_are_told_apart_unless_asked() -> None:
     assert varying(table(many(4)), AXES) == ["draft_template", "rubric", "judge"]
 
