@@ -469,7 +469,7 @@ def coverage(members: pl.DataFrame, judgements: pl.DataFrame, by: Sequence[str] 
         )
         .with_columns(pl.when(pl.col("stage").is_in(judged_stages)).then("judged").alias("judged"))
     )
-    notes = []
+    notes = ["there are no members: nothing is wanted, and nothing was made"] if table.is_empty() else []
     missing, wanted = int(table["missing"].sum()), int(table["wanted"].sum())
     if missing:
         notes.append(f"half run: {missing} of {wanted} members are missing; what is said is said of the rest")
