@@ -337,7 +337,7 @@ def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], fact
 
     wanted = facts.select(*keys, pl.col("wanted").list.len())
     texts = per_text.with_columns(pl.lit(1).alias("cells"))
-    if (wanted["wanted"].max() or 0) > 1:  # else nothing is averaged, and it costs nothing
+    if (wanted["wanted"] > 1).any():  # else nothing is averaged, and it costs nothing
         texts = _rubrics_averaged(per_text, keys, [one for one in speakers if one != "judge"])
     texts = texts.join(wanted, on=keys, how="left", nulls_equal=True, maintain_order="left")
     whole = pl.col("cells") == pl.col("wanted")
