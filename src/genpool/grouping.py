@@ -40,9 +40,10 @@ class Grouped(Generic[T, R]):
         return result
 
     async def drained(self) -> None:
-        """Return when everything that was sent has been worked on."""
+        """Return when everything that was sent has been worked on, and whoever asked to be told has been."""
         if self._worker is not None:
             await self._worker
+        await asyncio.sleep(0)  # a worker that is done returns at once: its results' callbacks are only queued then
 
     async def _serve(self) -> None:
         results: list[asyncio.Future[R]] = []
