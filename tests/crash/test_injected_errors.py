@@ -23,7 +23,7 @@ from tests.crash import broken, pool_scenarios, scenarios
 from tests.crash.injected_errors import SHORT, InjectedError, WatchedFiles
 from tests.crash.syscall_sweep import need_tracing, run_until
 from tests.crash.system_calls import need_meddling
-from tests.small_pools import generations, memory_folder, torn_generations
+from tests.small_pools import copy_tree, generations, memory_folder, torn_generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +132,7 @@ class Bench:
     def run(self, error: InjectedError | None, found: Sweep) -> WatchedFiles:
         """Run the scenario once from its beginning, with an error or none; judge what it said and what it left."""
         root, acks, ended = self.folder / "pool", self.folder / "acks", self.folder / "ended.json"
-        shutil.copytree(self.folder / "before", root)
+        copy_tree(self.folder / "before", root)
         acks.mkdir()
         files = WatchedFiles(root, error)
         run = run_until(lambda: _carried_out(self.scenario, root, acks, ended), self.calls, files)
