@@ -106,7 +106,7 @@ class Migrating:
         kind: type[Migrations] = Migrations,
     ) -> None:
         self._act = act
-        self._ends = ends
+        self.ends = ends
         self._earlier = earlier
         self._share = share
         self._kind = kind
@@ -176,7 +176,7 @@ class Migrating:
         except GenpoolError as error:
             yield f"the journal cannot be read: {error}"
             return
-        if acked and state != self._ends:
+        if acked and state != self.ends:
             yield f"lost: {self._act.__name__} had returned, and it is {state}"
         if state in {"planned", "rolled-back"}:
             yield from self._differs(root, f"unrecorded: {state}, but")
