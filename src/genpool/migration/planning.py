@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import reading
+from genpool.durable import lies_with_the_file, reading
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
@@ -353,11 +354,11 @@ class BookWriter:
         for top in ("", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))):
             for cohort in _names(f"{self._root}/{top}cohorts"):
                 for name in ("membership.csv", "adopted.json", "manifest.json"):
-                    if os.path.isfile(f"{self._root}/{top}cohorts/{cohort}/{name}"):  # noqa: PTH113 - a text
+                    if _is_file(f"{self._root}/{top}cohorts/{cohort}/{name}"):
                         yield f"{top}cohorts/{cohort}/{name}"
-            if top and os.path.isfile(f"{self._root}/{top}trash.json"):  # noqa: PTH113 - a text
+            if top and _is_file(f"{self._root}/{top}trash.json"):
                 yield f"{top}trash.json"
-        if os.path.isfile(f"{self._root}/drift.csv"):  # noqa: PTH113 - a text
+        if _is_file(f"{self._root}/drift.csv"):
             yield "drift.csv"
         for name in _names(f"{self._root}/ledger"):
             if name.endswith(".jsonl"):
@@ -407,6 +408,16 @@ class BookWriter:
         parts = path.split("/")
         own = "/".join(parts[:2]) if parts[0] == "trash" else ""
         return self._renames.get(own, self._renames[""])
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a path is a file; unlike `os.path.isfile`, it never takes a failed look for an absence."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a text
+    except OSError as error:
+        if lies_with_the_file(error):
+            return False
+        raise
 
 
 def _names(folder: str) -> list[str]:
