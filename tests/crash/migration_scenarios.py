@@ -48,6 +48,11 @@ def apply(at: Migrations, name: str) -> object:
     return at.apply(name)
 
 
+def verify(at: Migrations, name: str) -> object:
+    """Verify."""
+    return at.verify(name)
+
+
 def resume(at: Migrations, name: str) -> object:
     """Go on."""
     return at.resume(name)
@@ -230,6 +235,42 @@ class Migrating:
             yield f"{when} {len(names)} paths are not as before: {name}: {self.before.get(name)} -> {found.get(name)}"
 
 
+class TakingBackWhatCameSince(Migrating):
+    """A migration is taken back after a run has made more: what came since is carried over.
+
+    Where that leads to is what a rollback leads to that nothing disturbs; of times nothing is asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(roll_back, "rolled-back", (apply,))
+        self.taken_back: dict[str, object] = {}
+
+    def __str__(self) -> str:
+        return "roll_back of more that was made since"
+
+    def prepare(self, root: Path) -> None:
+        super().prepare(root)
+        wanted = {"essay": "template: [letter, story]", "evaluation": "template: [clarity], model: [judge]"}
+        write_spec(root, "later", **wanted)
+        judge = ScriptedModel(lambda request: answer("no score here" if request.seed % 3 == 0 else '{"score": 5}'))
+        Pool.open(root).run("later", models=models(judge=judge))
+        self.after = contents_of(tree_of(root))
+        done = root.with_name("done")
+        copy_tree(root, done)
+        self.at(done).roll_back(self.name)
+        self.taken_back = contents_of(tree_of(done))
+        shutil.rmtree(done)
+        gone = {name for name in self.before if name not in {".", *self.taken_back}}
+        assert not gone, f"a rollback loses {sorted(gone)}"
+        assert len(self.taken_back) > len(self.before) + 20, "hardly anything was made since"
+
+    def _differs(self, root: Path, when: str) -> Iterator[str]:
+        found = contents_of(tree_of(root))
+        names = sorted(name for name in {*found, *self.taken_back} if found.get(name) != self.taken_back.get(name))
+        if names:
+            yield f"{when} {len(names)} files are not as after an undisturbed rollback: {names[:5]}"
+
+
 def _do(one: Callable[[Migrations, str], object], at: Migrations, name: str) -> None:
     one(at, name)
 
@@ -245,6 +286,11 @@ def _is_refused(root: Path) -> bool:
 def applying(kind: type[Migrations] = Migrations) -> Migrating:
     """A migration is applied."""
     return Migrating(apply, "applied", kind=kind)
+
+
+def verifying() -> Migrating:
+    """An applied migration is verified."""
+    return Migrating(verify, "applied", (apply,))
 
 
 def resuming(share: float, kind: type[Migrations] = Migrations) -> Migrating:

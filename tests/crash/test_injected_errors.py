@@ -251,6 +251,8 @@ OPENING = Command(OpeningTheCatalog(), "status", "c")
 APPLYING = Migrate(migration_scenarios.applying(), "apply")
 RESUMING = Migrate(migration_scenarios.resuming(0.75), "resume")
 ROLLING_BACK = Migrate(migration_scenarios.rolling_back(), "rollback")
+TAKING_BACK = Migrate(migration_scenarios.TakingBackWhatCameSince(), "rollback")
+VERIFYING = Migrate(migration_scenarios.verifying(), "verify")
 PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
 
 
@@ -264,6 +266,8 @@ PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
         (APPLYING, "genpool migrate apply", 3000, 11, 1009),
         (RESUMING, "genpool migrate resume", 700, 7, 301),
         (ROLLING_BACK, "genpool migrate rollback", 1500, 7, 601),
+        (TAKING_BACK, "genpool migrate rollback of more that was made since", 3000, 17, 1201),
+        (VERIFYING, "genpool migrate verify", 1500, 17, 701),
         (scenarios.Committing(), "commit", 250, 1, 19),
         (scenarios.CommittingTwice(), "commit where another was first", 350, 1, 43),
         (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 350, 1, 43),
