@@ -252,7 +252,7 @@ class TakingBackWhatCameSince(Migrating):
         super().prepare(root)
         wanted = {"essay": "template: [letter, story]", "evaluation": "template: [clarity], model: [judge]"}
         write_spec(root, "later", **wanted)
-        judge = ScriptedModel(lambda request: answer("no score here" if request.seed % 3 == 0 else '{"score": 5}'))
+        judge = ScriptedModel(lambda request: answer("no score here" if request.seed % 2 == 0 else '{"score": 5}'))
         Pool.open(root).run("later", models=models(judge=judge))
         self.after = contents_of(tree_of(root))
         done = root.with_name("done")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -299,6 +300,35 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
     assert found.wrong == []
     assert found.errors >= least, "the sweep has shrunk"
     assert found.runs >= found.errors // step
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("openat", r".*/attempts/.*/metadata\.json"),
+        ("newfstatat", r".*/cohorts/later/(membership\.csv|adopted\.json)"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_not_taken_for_absent_by_a_rollback(
+    name: str, about: str, full: bool, proof: Statement
+) -> None:
+    """It would keep ids whose parents have other ones: every such call is tried, not every n-th."""
+    with memory_folder() as folder:
+        bench = Bench(TAKING_BACK, folder)
+        found = Sweep(0)
+        files = bench.run(None, found)
+        found.runs = 0
+        calls = [
+            at
+            for at, ((called, _), path) in enumerate(zip(files.seen, files.paths, strict=True), start=1)
+            if called == name and re.fullmatch(about, path)
+        ]
+        for at in calls if full else calls[::3]:
+            bench.run(InjectedError(at, errno.EIO, for_ever=False), found)
+    proof(runs=found.runs, refused=found.refused, wrong=len(found.wrong))
+    assert found.wrong == []
+    assert len(calls) >= 3
 
 
 @pytest.mark.bar(4)
