@@ -271,6 +271,40 @@ class TakingBackWhatCameSince(Migrating):
             yield f"{when} {len(names)} files are not as after an undisturbed rollback: {names[:5]}"
 
 
+class Planning:
+    """A migration is planned. The same pool gives the same plan under the same id; so a wrong one has another."""
+
+    def prepare(self, root: Path) -> None:
+        """Make a pool; note the plan's id."""
+        make_mixed_pool(root)
+        copy = root.with_name("done")
+        copy_tree(root, copy)
+        self.name = Planning.plan(copy)
+        shutil.rmtree(copy)
+        self.before = whole_tree(root)
+
+    @staticmethod
+    def plan(root: Path) -> str:
+        """Plan, and return the plan's id."""
+        at = Migrations(PoolLayout(root))
+        return at.write(at.plan()).migration_id
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Plan it."""
+        Planning.plan(root)
+        ack("done")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        """Yield what is wrong with the plans that are there, and with the next one."""
+        found = {one.migration_id for one in Migrations(PoolLayout(root)).all()}
+        if found != {self.name} if acked else found - {self.name}:
+            yield f"planned: {found}, not {self.name}"
+        if (name := Planning.plan(root)) != self.name:
+            yield f"planned again: {name}, not {self.name}"
+        if whole_tree(root) != self.before:
+            yield "a plan changes the pool"
+
+
 def _do(one: Callable[[Migrations, str], object], at: Migrations, name: str) -> None:
     one(at, name)
 
