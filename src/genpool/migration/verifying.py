@@ -280,7 +280,7 @@ class Verifier:
             if not self._applied:
                 continue
             for row in rows:
-                task = (row["stage"], row["gen_id"])
+                task = (row.get("stage", ""), row.get("gen_id", ""))
                 if f"{GENS}/{task[0]}/{task[1]}" not in expected and task not in unmade and self._had(*task):
                     self._wrong(path, f"{task[0]} {task[1]} is an old id")
 
