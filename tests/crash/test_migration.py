@@ -89,22 +89,22 @@ def scattered(count: int) -> Iterator[int]:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("scenario", "fewest", "short_step"),
+    ("scenario", "fewest", "full_step", "short_step"),
     [
-        (migrating.applying(), 2000, 251),
-        (migrating.resuming(0.6), 500, 151),
-        (migrating.resuming(0.85), 200, 97),
-        (migrating.rolling_back(), 1000, 149),
-        (migrating.TakingBackWhatCameSince(), 1200, 301),
-        (migrating.rolling_back_a_half(0.75), 200, 97),
-        (migrating.resuming_a_rollback(0.5), 400, 97),
+        (migrating.applying(), 2000, 1, 499),
+        (migrating.resuming(0.6), 500, 1, 401),
+        (migrating.resuming(0.85), 200, 3, 251),
+        (migrating.rolling_back(), 1000, 1, 301),
+        (migrating.TakingBackWhatCameSince(), 1200, 3, 499),
+        (migrating.rolling_back_a_half(0.75), 200, 3, 251),
+        (migrating.resuming_a_rollback(0.5), 400, 3, 251),
     ],
     ids=lambda one: "" if isinstance(one, int) else str(one),
 )
 def test_killed_at_every_system_call_there_is_a_way_on_and_a_way_back(
-    scenario: Migrating, fewest: int, short_step: int, full: bool, proof: Statement
+    scenario: Migrating, fewest: int, full_step: int, short_step: int, full: bool, proof: Statement
 ) -> None:
-    step = 1 if full else short_step
+    step = full_step if full else short_step
     with memory_folder() as folder:
         bench = Bench(scenario, folder)
         wrong = [f"undisturbed: {said}" for said in bench.killed(None)]
@@ -126,7 +126,7 @@ def test_killed_at_every_system_call_there_is_a_way_on_and_a_way_back(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("scenario", [migrating.applying(), migrating.rolling_back()], ids=str)
 def test_killed_again_inside_the_recovery(scenario: Migrating, full: bool, proof: Statement) -> None:
-    count = least(2, "again") // 2 if full else 6
+    count = least(2, "again") // 2 if full else 4
     rng = random.Random(f"{scenario}")
     wrong = []
     with memory_folder() as folder:
