@@ -157,6 +157,8 @@ class Verifier:
         try:
             now = digests_below(f"{self._root}/{folder}", without=frozenset(one.name for one in intent.files))
         except OSError as error:
+            if not lies_with_the_file(error):
+                raise
             self._wrong(folder, f"cannot be read: {error.strerror}")
             return
         self._report.checked["texts"] += len(now)
@@ -272,6 +274,8 @@ class Verifier:
             try:
                 rows = [row for _, row in books.membership_rows(read_plain(f"{self._root}/{path}"))]
             except (OSError, books.BookProblem) as error:
+                if isinstance(error, OSError) and not lies_with_the_file(error):
+                    raise
                 self._wrong(path, f"cannot be read: {error}")
                 continue
             self._report.checked["members"] += len(rows)
