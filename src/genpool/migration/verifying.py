@@ -13,7 +13,7 @@ import orjson
 
 from genpool.aliases import read_aliases
 from genpool.canonical import sha256
-from genpool.durable import is_there, replace_file
+from genpool.durable import is_there, lies_with_the_file, replace_file
 from genpool.layout import METADATA
 from genpool.migration import books
 from genpool.migration import journal as kinds
@@ -157,6 +157,8 @@ class Verifier:
         try:
             now = digests_below(f"{self._root}/{folder}", without=frozenset(one.name for one in intent.files))
         except OSError as error:
+            if not lies_with_the_file(error):
+                raise
             self._wrong(folder, f"cannot be read: {error.strerror}")
             return
         self._report.checked["texts"] += len(now)
@@ -272,6 +274,8 @@ class Verifier:
             try:
                 rows = [row for _, row in books.membership_rows(read_plain(f"{self._root}/{path}"))]
             except (OSError, books.BookProblem) as error:
+                if isinstance(error, OSError) and not lies_with_the_file(error):
+                    raise
                 self._wrong(path, f"cannot be read: {error}")
                 continue
             self._report.checked["members"] += len(rows)
@@ -296,8 +300,10 @@ class Verifier:
 def _digest(path: str) -> str | None:
     try:
         return hashlib.sha256(read_plain(path)).hexdigest()
-    except OSError:
-        return None
+    except OSError as error:
+        if lies_with_the_file(error):
+            return None
+        raise  # the machine refused: that is no finding about the pool
 
 
 def write_report(one: Round, report: Report) -> None:
