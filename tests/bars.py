@@ -98,6 +98,16 @@ _ALL = (
         (Figure("points", "points", least=2_000), _WRONG),
     ),
     Bar(
+        2,
+        "killed at every system call of migrate apply, resume and rollback",
+        (
+            Figure("points", "points", least=3_000),
+            Figure("again", "of these second kills, inside a recovery", least=500),
+            Figure("generations", "generations of the pool", least=40, adding=Adding.LOWEST),
+            Figure("wrong", "not right after resume, or not as before after rollback", most=0),
+        ),
+    ),
+    Bar(
         3,
         "power cut at those points, on ext4",
         (Figure("cuts", "power cuts", least=1_000), _WRONG),

@@ -165,6 +165,11 @@ def memory_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree with its times, its modes, its links to elsewhere, and those of its files to one another."""
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True, capture_output=True)
+
+
 @contextlib.contextmanager
 def small_disk(place: Path, size: str) -> Iterator[None]:
     """Mount a file system of a few bytes at a place; where that cannot be, the test is not run and says so."""

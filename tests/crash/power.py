@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, fs/ext4/ext4.h
 _NO_LOG_FLUSH = 2
 _OPTIONS = "loop,commit=300,noauto_da_alloc"
-_SIZE = 16 * 1024 * 1024  # bytes
+SIZE = 16 * 1024 * 1024  # bytes
 
 
 class Disk:
@@ -38,16 +38,17 @@ class Disk:
 
     Args:
         folder: Where its images and its mount point are.
+        size: Its bytes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = SIZE) -> None:
         self._base = folder / "base.img"
         self._image = folder / "used.img"
         self.place = folder / "disk"
         """Where it is mounted."""
         self.place.mkdir()
         with self._base.open("wb") as file:
-            file.truncate(_SIZE)
+            file.truncate(size)
         _do("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard", str(self._base))
 
     @contextmanager

@@ -13,23 +13,24 @@ import sys
 import traceback
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from genpool.cli.main import as_ours, main
 from genpool.errors import GenpoolError
-from tests.crash import broken, pool_scenarios, scenarios
+from tests.crash import broken, migration_scenarios, pool_scenarios, scenarios
 from tests.crash.injected_errors import SHORT, InjectedError, WatchedFiles
 from tests.crash.syscall_sweep import need_tracing, run_until
 from tests.crash.system_calls import need_meddling
-from tests.small_pools import generations, memory_folder, torn_generations
+from tests.small_pools import copy_tree, generations, memory_folder, torn_generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Statement
+    from tests.crash.migration_scenarios import Migrating
     from tests.crash.scenarios import Scenario
 
 pytestmark = pytest.mark.bar(5)
@@ -76,6 +77,47 @@ class Command:
         assert told, f"exit code {code}, and nothing is said"
         assert code == (1 if "error" in value or value.get("stopped_by") else 3), f"exit code {code} with {told}"
         raise Refused(told["kind"], json.dumps(told))
+
+
+class Migrate(Command):
+    """`genpool migrate` in a pool with a migration.
+
+    Args:
+        scenario: The scenario.
+        verb: What is typed of it.
+    """
+
+    def __init__(self, scenario: Migrating, verb: str) -> None:
+        super().__init__(scenario)
+        self.migrating = scenario
+        self.verb = verb
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Type it, with --json; an error in its last document is raised."""
+        warnings.resetwarnings()  # as they are for a user
+        said, errors = root.parent / "said", root.parent / "errors"
+        with said.open("w") as out, errors.open("w") as err:
+            sys.stdout, sys.stderr = out, err
+            code = main(["--pool", str(root), "migrate", self.verb, self.migrating.name, "--json"])
+        assert "Traceback" not in errors.read_text(), errors.read_text()
+        value = _last_document(said.read_text())
+        if code == 0:
+            assert value["state"] == self.migrating.ends, f"exit code 0 with {value}"
+            ack("done")
+            return
+        assert "error" in value, f"exit code {code}, and nothing is said"
+        assert code == 1, f"exit code {code} with {value}"
+        raise Refused(value["error"]["kind"], json.dumps(value["error"]))
+
+
+def _last_document(text: str) -> dict[str, Any]:
+    """Return the last of several JSON documents."""
+    value: dict[str, Any] = {}
+    rest = text.strip()
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        rest = rest[end:].lstrip()
+    return value
 
 
 class Refused(Exception):
@@ -132,7 +174,7 @@ class Bench:
     def run(self, error: InjectedError | None, found: Sweep) -> WatchedFiles:
         """Run the scenario once from its beginning, with an error or none; judge what it said and what it left."""
         root, acks, ended = self.folder / "pool", self.folder / "acks", self.folder / "ended.json"
-        shutil.copytree(self.folder / "before", root)
+        copy_tree(self.folder / "before", root)
         acks.mkdir()
         files = WatchedFiles(root, error)
         run = run_until(lambda: _carried_out(self.scenario, root, acks, ended), self.calls, files)
@@ -206,6 +248,9 @@ def _possible(full: bool) -> None:
 
 RUNNING = Command(scenarios.RunningACohort(), "run", "c")
 OPENING = Command(OpeningTheCatalog(), "status", "c")
+APPLYING = Migrate(migration_scenarios.applying(), "apply")
+RESUMING = Migrate(migration_scenarios.resuming(0.75), "resume")
+ROLLING_BACK = Migrate(migration_scenarios.rolling_back(), "rollback")
 PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
 
 
@@ -216,6 +261,9 @@ PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
         (RUNNING, "genpool run", 2500, 5, 113),
         (OPENING, "genpool status", 800, 7, 139),
         (PURGING, "genpool purge", 1200, 7, 199),
+        (APPLYING, "genpool migrate apply", 3000, 11, 1009),
+        (RESUMING, "genpool migrate resume", 700, 7, 301),
+        (ROLLING_BACK, "genpool migrate rollback", 1500, 7, 601),
         (scenarios.Committing(), "commit", 250, 1, 19),
         (scenarios.CommittingTwice(), "commit where another was first", 350, 1, 43),
         (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 350, 1, 43),

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import broken, pool_scenarios, scenarios, system_calls
-from tests.crash.power import Disk, need_power_cuts
+from tests.crash import broken, broken_migrations, migration_scenarios, pool_scenarios, scenarios, system_calls
+from tests.crash.migration_scenarios import Migrating
+from tests.crash.power import SIZE, Disk, need_power_cuts
 from tests.crash.syscall_sweep import need_tracing, points, run_until
 from tests.small_pools import memory_folder
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.bar(3)
 
+LARGE = 4 * SIZE
+"""Bytes of a disk on which a migration finds that there is room for it."""
 CALLS_LOG = "../../outside/calls.txt"
 """Where models note their calls: on another disk, so that the note outlives the power cut."""
 
@@ -47,7 +50,7 @@ class Bench:
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario = scenario
-        self.disk = Disk(folder)
+        self.disk = Disk(folder, LARGE if isinstance(scenario, Migrating) else SIZE)
         self.outside = folder / "outside"
         self.outside.mkdir()
         with self.disk.filling() as place:
@@ -88,6 +91,14 @@ def sweep(scenario: Scenario, step: int, *, again: int = 0, watcher: Watcher | N
             yield found
 
 
+def _named(one: object) -> str:
+    return str(one) if isinstance(one, Migrating | str) else "" if isinstance(one, int) else type(one).__name__
+
+
+ONCE = scenarios.AppendingLines, scenarios.WritingTheLedger, Migrating
+"""Scenarios that cannot be done a second time as they were the first."""
+
+
 @pytest.fixture(autouse=True)
 def _possible(full: bool) -> None:
     need_power_cuts(full=full)
@@ -113,16 +124,20 @@ def _possible(full: bool) -> None:
         (pool_scenarios.Purging(), 200, 4, 120),
         (pool_scenarios.TakingBackAPurge(), 100, 2, 60),
         (scenarios.RunningACohort(CALLS_LOG), 800, 8, 400),
+        (migration_scenarios.applying(), 2000, 5, 900),
+        (migration_scenarios.resuming(0.75), 300, 5, 500),
+        (migration_scenarios.rolling_back(), 1000, 5, 500),
+        (migration_scenarios.resuming_a_rollback(0.5), 400, 5, 500),
     ],
-    ids=lambda one: type(one).__name__ if not isinstance(one, int) else "",
+    ids=_named,
 )
 def test_what_was_acknowledged_survives_a_power_cut_and_nothing_torn_is_visible(
     scenario: Scenario, least: int, full_step: int, short_step: int, full: bool, proof: Statement
 ) -> None:
-    repeatable = not isinstance(scenario, scenarios.AppendingLines | scenarios.WritingTheLedger)
+    repeatable = not isinstance(scenario, ONCE)
     step = full_step if full else short_step
     *_, found = sweep(scenario, step, again=2 * step * repeatable)
-    said = f"{type(scenario).__name__}: power cut {found.cut} times in {found.calls} system calls"
+    said = f"{_named(scenario)}: power cut {found.cut} times in {found.calls} system calls"
     proof(said, cuts=found.cut, wrong=len(found.wrong))
     assert found.wrong == []
     assert found.calls >= least, "the sweep has shrunk"
@@ -182,6 +197,8 @@ class NoFlush:
         (scenarios.ReplacingAFile(broken.replace_and_leave_the_entry), "lost"),
         (scenarios.AppendingLines(broken.append_unflushed), "lost"),
         (scenarios.WritingTheLedger(broken.WritesTheLedgerUnflushed), "lost"),
+        (migration_scenarios.applying(broken_migrations.Unflushed), "lost"),
+        (migration_scenarios.rolling_back(broken_migrations.Unflushed), "lost"),
     ],
     ids=[
         "no file flush",
@@ -191,6 +208,8 @@ class NoFlush:
         "file replaced without the directory's flush",
         "lines appended without a flush",
         "unflushed journal",
+        "unflushed journal of a migration",
+        "unflushed journal of a rollback",
     ],
 )
 def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, symptom: str, proof: Statement) -> None:
@@ -215,8 +234,11 @@ def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, sympto
         (pool_scenarios.RecordingSlots(), "anything", "lost"),
         (pool_scenarios.AcceptingDrift(), "anything", "lost"),
         (pool_scenarios.TakingBackAPurge(), "directory", "lost"),
+        (migration_scenarios.applying(), "/journal.jsonl", "lost"),
+        (migration_scenarios.applying(), "/batch-", "does not go on"),
+        (migration_scenarios.rolling_back(), "anything", "lost"),
     ],
-    ids=lambda one: one if isinstance(one, str) else type(one).__name__,
+    ids=_named,
 )
 def test_a_flush_that_genpool_itself_would_leave_out_is_caught(
     scenario: Scenario, of: str, symptom: str, proof: Statement

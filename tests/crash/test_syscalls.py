@@ -13,7 +13,7 @@ import pytest
 
 from tests.crash import broken, catalog_scenarios, pool_scenarios, removals, scenarios
 from tests.crash.syscall_sweep import need_tracing, points, run_until
-from tests.small_pools import memory_folder
+from tests.small_pools import copy_tree, memory_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def sweep(scenario: Scenario, step: int, *, until_caught: bool = False) -> Sweep
 def _one(scenario: Scenario, folder: Path, kill_at: int | None) -> Sweep:
     """Run a scenario once from its beginning; judge what is left."""
     root, acks = folder / "pool", folder / "acks"
-    shutil.copytree(folder / "before", root)
+    copy_tree(folder / "before", root)
     acks.mkdir()
     run = run_until(lambda: scenario.act(root, scenarios.acknowledger(acks)), kill_at)
     acked = {path.name for path in acks.iterdir()}
