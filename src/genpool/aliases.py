@@ -108,7 +108,7 @@ def read_aliases(layout: PoolLayout) -> Aliases:
             text = layout.legacy.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         return Aliases(layout, {})
-    became = {}
+    became: dict[tuple[str, str], str] = {}
     for line in text.rpartition("\n")[0].split("\n"):
         found = alias_of(line)
         if found is None:

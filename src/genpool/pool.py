@@ -367,7 +367,7 @@ class Pool:
         """
         from genpool.migration.migrations import Migrations
 
-        migrations = Migrations(self.layout, **({"tell": tell} if tell else {}))
+        migrations = Migrations(self.layout, tell=tell or (lambda _what, _done, _all: None))
         migration_id = migrations.write(fork.planned).migration_id
         migrations.apply(migration_id)
         return migrations.verify(migration_id)

@@ -131,10 +131,11 @@ def fork_drift(
     """Bring a template's old text back under a new name, with all that was made with it.
 
     templates/STAGE/NEWNAME.j2 gets the text of then. What was made with it, whatever cohorts it is in, gets that name
-    and so another id, and all that descends from it follows; the old ids lead there. The old name's slots are free then:
-    a run makes them for the present text. Only a template can be forked, one at a time: template=draft/baseline.
+    and so another id, and all that descends from it follows; the old ids lead there. The old name's slots are free
+    then: a run makes them for the present text. Only a template can be forked, one at a time: template=draft/baseline.
 
-    It is a migration (`genpool migrate status`): verified, and taken back by `genpool migrate rollback` until it is closed.
+    It is a migration (`genpool migrate status`): verified, and taken back by `genpool migrate rollback` until it is
+    closed.
     """
     from genpool.cli.migration_progress import shown_progress
     from genpool.cli.output import print_json
@@ -163,7 +164,11 @@ def fork_drift(
 
 def _fork_document(fork: Fork | None, report: Report | None) -> dict[str, object]:
     """Return a fork as a JSON object; `fork` is null where nothing drifted, `report` where nothing was done."""
-    found: dict[str, object] = {"format": "genpool.fork/1", "fork": None, "report": report.as_json() if report else None}
+    found: dict[str, object] = {
+        "format": "genpool.fork/1",
+        "fork": None,
+        "report": report.as_json() if report else None,
+    }
     if fork is None:
         return found
     relabel, anew = fork.target.change.relabel, fork.anew

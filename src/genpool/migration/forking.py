@@ -2,7 +2,7 @@
 
 Chosen are all generations of gens/ that were made with the old text, whatever cohorts they are in; with them go their
 attempts and what the trash has under their ids, and all that descends from them follows. The file of the template is
-written by the same migration, so that a rollback takes it away again. What cannot be done is refused before anything is.
+written by the same migration, so that a rollback takes it away again. What cannot be done is refused beforehand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = {
     MODEL: (
-        "a model cannot be forked: sources/ keeps what was sent, but not where to, so no entry of pool.yaml can be made of it",
+        "a model cannot be forked: sources/ keeps what was sent, not where to; no entry of pool.yaml can be made of that",
         "`genpool drift accept` keeps what was made; or give the present entry another name in pool.yaml",
     ),
     COMBO: (
@@ -98,7 +98,9 @@ def only_one(drifts: Sequence[Drift], then: str | None) -> Drift | None:
     if not found:
         if drifts:
             known = ", ".join(sorted({one.stored for one in drifts}))
-            raise UsageError(f"nothing was made with a text whose fingerprint begins with {then!r}", hint=f"known: {known}")
+            raise UsageError(
+                f"nothing was made with a text whose fingerprint begins with {then!r}", hint=f"known: {known}"
+            )
         return None
     for one in found:
         if one.kind != TEMPLATE:
@@ -216,7 +218,7 @@ def old_file(layout: PoolLayout, stage: str, new_name: str, digest: str, source:
 
 
 def _check_included(layout: PoolLayout, name: str, then: str) -> None:
-    """Refuse where an included text is not what it was: the file that includes it by this name would have the new one."""
+    """Refuse where an included text is not what it was: a file that includes it by this name would have the new one."""
     path = layout.templates.joinpath(*name.split("/"))
     try:
         same = path.read_bytes().decode("utf-8-sig") == then
@@ -251,7 +253,7 @@ def refuse_left_behind(planned: Planned) -> None:
         if refers and (node.blocked or not node.sealed):
             raise PoolError(
                 f"{node.path} starts from {refers[0]}, which would get another id, and cannot follow it",
-                hint="`genpool migrate plan` says what it is, and gives generations with ids of another making those of today",
+                hint="`genpool migrate plan` says what it is, and gives ids of today to what has others",
             )
     forked = sum(row.reason == FORK and row.place == GENS for row in planned.rows)
     relabel = planned.change.relabel

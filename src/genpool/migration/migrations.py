@@ -18,8 +18,8 @@ from genpool.migration.identity import Change, Identity, Relabel
 from genpool.migration.journal import last_journal
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
-from genpool.migration.renames import FORK
 from genpool.migration.rehearsing import COPY, linked_copy
+from genpool.migration.renames import FORK
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
 from genpool.migration.standing import Standing, all_standing, standing
