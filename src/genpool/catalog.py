@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import Condition, StageWriter, one_moment, prepare, transaction, whole_rows
+from genpool.catalog_rows import (
+    Condition,
+    StageWriter,
+    one_moment,
+    prepare,
+    refuse_another_kind,
+    transaction,
+    whole_rows,
+)
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
 from genpool.durable import make_directory
@@ -49,6 +57,10 @@ _BUSY_SECONDS: Final = 30.0
 _MEMORY: Final = ":memory:"
 _ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
 """What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
+_MAKINGS: Final = (
+    "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
+    "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
+)
 _BATCH: Final = 10_000  # records read, then written in one transaction
 _CACHE_KIB: Final = 65_536
 _PROGRESS: Final = 1000  # records between two words about how far it is
@@ -107,6 +119,8 @@ class Catalog:
         self._progress = progress or (lambda _done, _all: None)
         self._database: sqlite3.Connection | None = None
         self._ahead: ShelvesAhead | None = None
+        self._digests: list[str] = []
+        self._digest_numbers: dict[str, int] = {}
         self.in_memory = False
         """Whether the index could not be kept on disk."""
 
@@ -181,7 +195,7 @@ class Catalog:
         try:
             return self._answer(stage, question)
         except sqlite3.OperationalError:
-            self.close()  # locked for very long, or no space: memory will do
+            self.close()  # locked for very long, no space, or another's: memory will do
             self._open_in_memory()
         except sqlite3.DatabaseError:
             self.close()  # damaged under our hands: once more, from the files
@@ -190,6 +204,7 @@ class Catalog:
 
     def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
         database = self._open()
+        refuse_another_kind(database, self._pipeline, self._store.salt)
         self._keep_up(database, stage)
         return question(database)
 
@@ -285,6 +300,7 @@ class Catalog:
                 if at % _PROGRESS == 0:
                     self._progress(at, len(gen_ids))
             with transaction(database):
+                refuse_another_kind(database, self._pipeline, self._store.salt)
                 writer = StageWriter(database, stage.name)
                 if _commits_of_others(database) != others:
                     rows = _as_now(reader, rows)
@@ -325,15 +341,16 @@ class Catalog:
         return self._asked(stage, lambda database: self._present(database, stage))
 
     def _present(self, database: sqlite3.Connection, stage: Stage) -> Present:
-        return self._filled(database, stage, read_found(database, stage))
+        with one_moment(database):
+            return self._filled(database, stage, read_found(database, stage))
 
     def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
         """Return what a stage holds, given its whole generations."""
-        makings = database.execute("SELECT id, origin, mode, template, model FROM makings")
+        makings = database.execute(_MAKINGS)
         odd = database.execute(f"SELECT gen_id, state, problem, legacy FROM {_ODD}", (stage.name,)).fetchall()  # noqa: S608 - our own words
         return Present(
             whole=whole,
-            makings={row[0]: Making(*row[1:]) for row in makings},
+            makings={row[0]: Making(*row[1:3], *map(self._digest_number, row[3:])) for row in makings},
             incomplete=frozenset(row[0] for row in odd if row[1] == Condition.INCOMPLETE),
             unusable={row[0]: row[2] for row in odd if row[1] == Condition.UNUSABLE},
             legacy=frozenset(row[0] for row in odd if row[3] and row[1] == Condition.WHOLE),
@@ -375,12 +392,13 @@ class Catalog:
         return self._asked(stage, lambda database: self._on_shelf(database, stage, least))
 
     def _on_shelf(self, database: sqlite3.Connection, stage: Stage, least: int) -> Present:
-        shelf = None
-        if self._ahead is not None and not self.in_memory:
-            content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
-            shelf = self._ahead.get(stage, content)
-        shelf = read_shelf(database, stage, least) if shelf is None else shelf
-        return self._present(database, stage) if shelf is None else self._filled(database, stage, shelf)
+        with one_moment(database):
+            shelf = None
+            if self._ahead is not None and not self.in_memory:
+                content = database.execute("SELECT content FROM stages WHERE stage = ?", (stage.name,)).fetchone()[0]
+                shelf = self._ahead.get(stage, content)
+            shelf = read_shelf(database, stage, least) if shelf is None else shelf
+            return self._filled(database, stage, read_found(database, stage) if shelf is None else shelf)
 
     def read_ahead(self) -> None:
         """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
@@ -413,31 +431,31 @@ class Catalog:
         return found
 
     def digest(self, number: int | None) -> str | None:
-        """Return the digest behind a short number of a `Making`."""
-        if number is None:
-            return None
-        row = self._open().execute("SELECT digest FROM digests WHERE id = ?", (number,)).fetchone()
-        return None if row is None else str(row[0])
+        """Return the digest behind a short number of a `Making` that this catalog gave."""
+        return None if number is None else self._digests[number]
+
+    def _digest_number(self, digest: str | None) -> int | None:
+        """Return a short number for a digest: one that holds when another index must take the place of this."""
+        if digest is not None and digest not in self._digest_numbers:
+            self._digest_numbers[digest] = len(self._digests)
+            self._digests.append(digest)
+        return None if digest is None else self._digest_numbers[digest]
 
     def inputs(self, stage: Stage, gen_id: str) -> tuple[str, str]:
         """Return the digest of a whole generation's inputs, and that of the inputs of what is made from its text.
 
-        Empty where the record does not say; the index is taken as it was at the last look.
+        Empty where the record does not say.
         """
-        query = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?"
-        row = self._open().execute(query, (stage.name, gen_id)).fetchone() or (None, None)
+        query, of = "SELECT inputs, below FROM gens WHERE stage = ? AND gen_id = ?", (stage.name, gen_id)
+        row = self._asked(stage, lambda database: database.execute(query, of).fetchone()) or (None, None)
         return (row[0] or b"").hex(), (row[1] or b"").hex()
 
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
         """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
-        slots = self._slots(self.present(stage))
-        query = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0 ORDER BY gen_id"
-        for row in self._open().execute(query, (stage.name,)).fetchall():
+        found = self.snapshot(stage, ("gen_id", "source", "choices", "replicate"), list)
+        slots = {gen_id: slot for family in found.odd.families.values() for slot, gen_id in family.items()}
+        for row in found.rows:
             yield row[0], self._signature(stage, row, slots)
-
-    @staticmethod
-    def _slots(present: Present) -> dict[str, int]:
-        return {gen_id: slot for family in present.families.values() for slot, gen_id in family.items()}
 
     @staticmethod
     def _signature(stage: Stage, row: Sequence[str], slots: Mapping[str, int]) -> Signature:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = {
     MODEL: (
-        "a model cannot be forked: sources/ keeps what was sent, not where to; no entry of pool.yaml can be made of that",
+        "a model cannot be forked: sources/ keeps what was sent, not where to; no entry of pool.yaml can be made of it",
         "`genpool drift accept` keeps what was made; or give the present entry another name in pool.yaml",
     ),
     COMBO: (

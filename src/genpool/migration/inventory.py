@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import storage_errors
+from genpool.durable import refuse_link, storage_errors
 from genpool.layout import METADATA
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
@@ -82,7 +83,12 @@ class Reader:
         self.found = Inventory()
 
     def read(self) -> Inventory:
-        """Read all of it."""
+        """Read all of it.
+
+        Raises:
+            StorageFailed: A folder of stages, or a removal's, is a link; or the file system refused.
+        """
+        self._refuse_links()
         for place in self.places(GENS):
             for stage in self._identity.pipeline:
                 self.read_stage(place, stage, self.names(place, stage))
@@ -91,6 +97,21 @@ class Reader:
             for stage in self._identity.pipeline:
                 self.read_attempts(place, stage, self.names(place, stage))
         return self.found
+
+    def _refuse_links(self) -> None:
+        """Refuse a pool with folders that are links: what would be renamed there may lie outside of it.
+
+        Raises:
+            StorageFailed: One is.
+        """
+        root = Path(self._root)
+        for kind in (GENS, ATTEMPTS):
+            for pattern in (f"{kind}/*", f"trash/*/{kind}/*"):
+                for path in root.glob(pattern):
+                    if path.name in self._identity.pipeline:
+                        refuse_link(path)
+        for path in root.glob("trash/*"):
+            refuse_link(path)
 
     def places(self, kind: str) -> Iterator[str]:
         """Yield the folders of stage folders: the pool's own, then those of the trash."""

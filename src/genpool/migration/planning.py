@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import reading
+from genpool.durable import reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
@@ -86,7 +86,9 @@ class Planner:
         self._configs = configs
         self._tell = tell
         self._ids: dict[Task, str | None] = {}
+        self._replicates: dict[Task, int] = {}
         self._member_rows: dict[Task, Row] = {}
+        self._told: set[Task] = set()
         self._defects: list[Defect] = []
 
     def plan(self) -> Planned:
@@ -108,6 +110,7 @@ class Planner:
         found = Reader(self._root, self._change.now, self._tell).read()
         self._found = found
         self._tell("computing ids", 0, 1)
+        refuse_link(self._layout.legacy)
         recorded = read_slots(self._layout)
         mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
         mapper.map()
@@ -229,20 +232,34 @@ class Planner:
 
     def _read_members(self) -> dict[str, dict[str, int]]:
         """Give the members that are not there their new ids; return how many members each cohort lists."""
+        listed = {folder: rows for folder in self._cohort_folders() if (rows := self._members_of(folder)) is not None}
+        self._tell_tasks(listed)
+        self._tell_odd_books()
         counts: dict[str, dict[str, int]] = {}
-        for folder in self._cohort_folders():
-            path = f"{folder}/membership.csv"
-            try:
-                listed = list(self._listed(path))
-            except FileNotFoundError:
-                continue
-            except books.BookProblem as problem:
-                self._defects.append(books.unreadable(path, problem))
-                continue
-            renamed = sum(self._member(path, number, row) for number, row in listed)
+        for folder, rows in listed.items():
+            renamed = sum(self._member(folder, number, row) for number, row in rows)
             if not folder.startswith("trash/"):
-                counts[folder.removeprefix("cohorts/")] = {"members": len(listed), "renamed": renamed}
+                counts[folder.removeprefix("cohorts/")] = {"members": len(rows), "renamed": renamed}
         return counts
+
+    def _tell_odd_books(self) -> None:
+        """Name the files that are left because they are no plain files of this pool."""
+        for path in _book_paths(self._root):
+            if said := _why_left(self._root, path):
+                self._defects.append(books.unreadable(path, books.BookProblem(said)))
+
+    def _members_of(self, folder: str) -> list[tuple[int, dict[str, str]]] | None:
+        """Return the lines of a cohort's membership; None where there is none that can be read."""
+        path = f"{folder}/membership.csv"
+        if _why_left(self._root, path):
+            return None
+        try:
+            return list(self._listed(path))
+        except FileNotFoundError:
+            return None
+        except books.BookProblem as problem:
+            self._defects.append(books.unreadable(path, problem))
+            return None
 
     def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
         with reading(self._layout.root / path):
@@ -266,48 +283,83 @@ class Planner:
     def _known_columns(self) -> set[str]:
         return {"stage", "gen_id", *(name for stage in self._change.now.pipeline for name in stage.fields)}
 
-    def _member(self, path: str, number: int, row: Mapping[str, str]) -> bool:
+    def _tell_tasks(self, listed: Mapping[str, list[tuple[int, dict[str, str]]]]) -> None:
+        """Give the tasks that are not made their new ids: those that attempts at them, or any membership, state.
+
+        Repeated, since what one starts from may be stated further on.
+        """
+        stated = [
+            ((one.stage, one.task), one.values, one.replicate, one.place)
+            for one in self._found.attempts
+            if one.values is not None and one.replicate is not None and not one.broken
+        ]
+        for folder, rows in listed.items():
+            for _, row in rows:
+                task = _task_of(row)
+                if self._node_at(folder, task) is None and (signature := self._signature_of(task, row)) is not None:
+                    stated.append((task, *signature, f"{folder.rpartition('cohorts/')[0]}{GENS}"))
+        for _ in self._change.now.pipeline:
+            stated = [one for one in stated if self._ids.get(one[0]) is None]
+            for task, values, replicate, place in stated:
+                fields = dict(zip(self._change.now.pipeline[task[0]].fields, values, strict=False))
+                self._ids[task] = self._new_id(task[0], fields, replicate, place)
+                self._replicates[task] = replicate
+
+    def _node_at(self, folder: str, task: Task) -> Node | None:
+        """Return the generation that a line of a cohort names: beside the cohort where that is in the trash."""
+        if folder.startswith("trash/"):
+            beside = self._found.nodes.get(f"{folder.rpartition('cohorts/')[0]}{GENS}", *task)
+            if beside is not None:
+                return beside
+        return self._found.nodes.get(GENS, *task)
+
+    def _member(self, folder: str, number: int, row: Mapping[str, str]) -> bool:
         """Look at one line of a membership; return whether its id changes."""
-        task = (row.get("stage", ""), row.get("gen_id", ""))
-        node = self._found.nodes.get(GENS, *task)
+        task = _task_of(row)
+        node = self._node_at(folder, task)
         if node is not None:
             return not node.blocked and node.new_id != node.gen_id
-        if task not in self._ids:
-            self._ids[task] = self._missing(path, number, task, row)
-        return self._ids[task] not in {None, task[1]}
+        if f"{GENS}/{task[0]}/{task[1]}" in self._found.left:
+            return False
+        new_id = self._ids.get(task)
+        if new_id is None:
+            if task not in self._told:
+                self._told.add(task)
+                where = f"{folder}/membership.csv:{number}"
+                self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, self._unknown(task, row)))
+            return False
+        if new_id != task[1]:
+            self._member_rows[task] = Row(task[1], new_id, task[0], "member", self._replicates[task], MEMBER)
+        return new_id != task[1]
 
-    def _missing(self, path: str, number: int, task: Task, row: Mapping[str, str]) -> str | None:
-        """Return the new id of a member that is not there; None where nobody can tell."""
-        stage_name, gen_id = task
-        if f"{GENS}/{stage_name}/{gen_id}" in self._found.left:
+    def _unknown(self, task: Task, row: Mapping[str, str]) -> str:
+        """Say why nobody can tell what a member that is not there becomes."""
+        stage, gen_id = task
+        if stage not in self._change.now.pipeline:
+            return f"no stage is named {stage!r}"
+        if self._signature_of(task, row) is None:
+            return f"{stage} {gen_id} is not there, and the line does not say which task it is; it stays"
+        return f"{stage} {gen_id} is not there, and what it starts from keeps its id or is not known; it stays"
+
+    def _signature_of(self, task: Task, row: Mapping[str, str]) -> tuple[tuple[str, ...], int] | None:
+        """Return the signature's values and the replicate that a line states, if they give its id."""
+        if task[0] not in self._change.now.pipeline:
             return None
-        where = f"{path}:{number}"
-        if stage_name not in self._change.now.pipeline:
-            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, f"no stage is named {stage_name!r}"))
-            return None
-        stage = self._change.now.pipeline[stage_name]
-        values = {one: row.get(one, "") for one in stage.fields[:-1]}
+        stage = self._change.now.pipeline[task[0]]
+        values = tuple([row.get(one, "") for one in stage.fields[:-1]])
         stated = row.get(REPLICATE_FIELD, "")
         replicate = int(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 11 else 0
-        valid = not any(field_problem(one, value) for one, value in values.items())
-        valid = valid and not field_problem(REPLICATE_FIELD, replicate)
-        if not valid or self._change.now.make(stage, (*values.values(), replicate)) != gen_id:
-            said = f"{stage_name} {gen_id} is not there, and the line does not say which task it is; it stays"
-            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, said))
+        if any(field_problem(one, value) for one, value in zip(stage.fields, values, strict=False)):
             return None
-        new_id = self._new_id(stage_name, values, replicate, GENS)
-        if new_id is None:
-            said = f"{stage_name} {gen_id} is not there, and what it starts from keeps its id or is not known; it stays"
-            self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, said))
+        if field_problem(REPLICATE_FIELD, replicate):
             return None
-        if new_id != gen_id:
-            self._member_rows[task] = Row(gen_id, new_id, stage_name, "member", replicate, MEMBER)
-        return new_id
+        return (values, replicate) if self._change.now.make(stage, (*values, replicate)) == task[1] else None
 
     def _cohort_folders(self) -> list[str]:
         """Return the folders of cohorts, relative to the pool; those in the trash too."""
         tops = ["", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))]
-        return [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        folders = [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        return [one for one in folders if not os.path.islink(f"{self._root}/{one}")]  # noqa: PTH114 - a text
 
     # -- books -------------------------------------------------------------------------------------
 
@@ -365,18 +417,9 @@ class BookWriter:
     def paths(self) -> Iterator[str]:
         """Yield every file that could be touched, in the order in which they are; legacy.csv first."""
         yield "legacy.csv"
-        for top in ("", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))):
-            for cohort in _names(f"{self._root}/{top}cohorts"):
-                for name in ("membership.csv", "adopted.json", "manifest.json"):
-                    if os.path.isfile(f"{self._root}/{top}cohorts/{cohort}/{name}"):  # noqa: PTH113 - a text
-                        yield f"{top}cohorts/{cohort}/{name}"
-            if top and os.path.isfile(f"{self._root}/{top}trash.json"):  # noqa: PTH113 - a text
-                yield f"{top}trash.json"
-        if os.path.isfile(f"{self._root}/drift.csv"):  # noqa: PTH113 - a text
-            yield "drift.csv"
-        for name in _names(f"{self._root}/ledger"):
-            if name.endswith(".jsonl"):
-                yield f"ledger/{name}"
+        for path in _book_paths(self._root):
+            if not _why_left(self._root, path):
+                yield path
         yield from self._added
         if self._config is not None:
             yield "pool.yaml"
@@ -425,6 +468,35 @@ class BookWriter:
         parts = path.split("/")
         own = "/".join(parts[:2]) if parts[0] == "trash" else ""
         return self._renames.get(own, self._renames[""])
+
+
+def _book_paths(root: str) -> Iterator[str]:
+    """Yield the paths of what is there under the name of a file that names generations, but for legacy.csv."""
+    for top in ("", *(f"trash/{one}/" for one in _names(f"{root}/trash"))):
+        for cohort in _names(f"{root}/{top}cohorts"):
+            for name in ("membership.csv", "adopted.json", "manifest.json"):
+                if os.path.lexists(f"{root}/{top}cohorts/{cohort}/{name}"):
+                    yield f"{top}cohorts/{cohort}/{name}"
+        if top and os.path.lexists(f"{root}/{top}trash.json"):
+            yield f"{top}trash.json"
+    if os.path.lexists(f"{root}/drift.csv"):
+        yield "drift.csv"
+    for name in _names(f"{root}/ledger"):
+        if name.endswith(".jsonl"):
+            yield f"ledger/{name}"
+
+
+def _why_left(root: str, path: str) -> str:
+    """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
+    folder = path.rpartition("/")[0]
+    if os.path.islink(f"{root}/{path}") or (folder and os.path.islink(f"{root}/{folder}")):  # noqa: PTH114 - a text
+        return "a link is in its path; links are not followed"
+    return "" if os.path.isfile(f"{root}/{path}") else "is no plain file"  # noqa: PTH113 - a text
+
+
+def _task_of(row: Mapping[str, str]) -> Task:
+    """Return stage and id of a line of a membership."""
+    return row.get("stage", ""), row.get("gen_id", "")
 
 
 def _names(folder: str) -> list[str]:

@@ -6,6 +6,7 @@ Nothing is guessed: a field under an older name is taken where it is the only on
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from contextlib import suppress
@@ -106,7 +107,7 @@ def read_directory(root: str, place: str, stage: Stage, name: str, identity: Ide
     found = Found()
     try:
         data = read_plain(f"{folder}/{METADATA}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         found.defects.append(_without_metadata(folder, path))
         return found
     except OSError as error:
@@ -179,6 +180,7 @@ def _without_metadata(folder: str, path: str) -> Defect:
 def _node(data: bytes, place: str, stage: Stage, name: str, identity: Identity, found: Found) -> Node:
     where = f"{place}/{stage.name}/{name}/{METADATA}"
     value = json_object(data, where, found.defects)
+    _refuse_doubled(data, stage, where, found.defects)
     created = value.get("created_at")
     seconds = seconds_of(created) if isinstance(created, str) else None
     if "format" in value or "id_scheme" in value:
@@ -196,6 +198,40 @@ def json_object(data: bytes, where: str, found: list[Defect]) -> dict[str, Json]
     if not isinstance(value, dict):
         raise _refused(found, kinds.UNREADABLE, where, "not a JSON object")
     return value
+
+
+def _refuse_doubled(data: bytes, stage: Stage, where: str, found: list[Defect]) -> None:
+    """Refuse a record that states a key twice, and not alike: taking either value would be a guess.
+
+    Where no key that is read here stands there twice, and none is written in escapes, nothing more is looked at.
+    """
+    if b"\\u00" not in data and not any(data.count(key) > 1 for key in _keys_of(stage)):
+        return
+    if doubled := _doubled(data):
+        raise _refused(found, kinds.DISAGREEING, where, f"{doubled} is stated twice, and not alike")
+
+
+@lru_cache(maxsize=256)
+def _keys_of(stage: Stage) -> tuple[bytes, ...]:
+    """Return what a record is read for, as it stands in JSON."""
+    read = {name for one, olders in _fields_of(stage) for name in (one, *olders)}
+    return tuple(
+        f'"{name}"'.encode() for name in sorted(read | {"gen_id", "stage", REPLICATE_FIELD, ORIGIN, OLD_ORIGIN})
+    )
+
+
+def _doubled(data: bytes) -> str | None:
+    """Return a key that a JSON object states twice with different values; what reads one value would guess."""
+    wrong: list[str] = []
+
+    def look(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found = dict(pairs)
+        wrong.clear()  # of what is in it: only the outermost object, which comes last, is a record
+        wrong.extend(key for key, value in pairs if value != found[key])
+        return found
+
+    json.loads(data, object_pairs_hook=look)
+    return wrong[0] if wrong else None
 
 
 def _refused(found: list[Defect], kind: str, where: str, said: str) -> _Refused:

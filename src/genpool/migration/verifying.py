@@ -286,7 +286,7 @@ class Verifier:
             if not self._applied or self._is_fork:
                 continue  # after a fork the old ids are tasks again; a membership that is unchanged has its digest
             for row in rows:
-                task = (row["stage"], row["gen_id"])
+                task = (row.get("stage", ""), row.get("gen_id", ""))
                 if f"{GENS}/{task[0]}/{task[1]}" not in expected and task not in unmade and self._had(*task):
                     self._wrong(path, f"{task[0]} {task[1]} is an old id")
 
