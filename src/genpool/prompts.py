@@ -8,6 +8,7 @@ literal name, relative to templates/, so that a template's fingerprint can hold 
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ DEFAULT_TEMPLATE: Final = "default"
 """The template of a stage that has no template axis."""
 FORMAT: Final = "genpool.template/1"
 _FENCE: Final = "---"
+_NOT_PLAIN: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON allows in a text as it is, and YAML does not, or takes for the end of a line."""
 _LARGEST: Final = 2**53 - 1  # whole numbers up to it are exact in canonical JSON
 
 
@@ -153,7 +156,8 @@ def template_text(source: str, front: Mapping[str, Json]) -> str:
     first = source.splitlines()[:1]
     if not front and not source.startswith("\ufeff") and not (first and first[0].strip() == _FENCE):
         return source
-    head = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in front.items()]
+    written = {key: json.dumps(value, ensure_ascii=False) for key, value in front.items()}
+    head = [f"{key}: {_NOT_PLAIN.sub(lambda one: f'\\u{ord(one[0]):04x}', text)}\n" for key, text in written.items()]
     return "".join([f"{_FENCE}\n", *head, f"{_FENCE}\n", source])
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _GENERATIONS: Final = "since-generations"
 _BOOKS: Final = "since-books"
+KEPT: Final = "kept"
+"""The folder, in the round's, of what was made since and has no place after the rollback."""
 
 
 def carry_over(one: Round, change: Change, tell: Callable[[str, int, int], None]) -> None:
@@ -172,7 +174,7 @@ class _Since:
         source, target = (f"{row.place}/{row.stage}/{gen_id}" for gen_id in (row.old_id, row.new_id))
         if target in self._restored:  # something that is restored, or another one of these, needs the place
             folder = self._one.folder.relative_to(self._one.layout.root).as_posix()
-            target = f"{folder}/kept/{source}"
+            target = f"{folder}/{KEPT}/{source}"
         self._restored.add(target)
         return Step(source, target, files)
 
