@@ -156,9 +156,13 @@ def template_text(source: str, front: Mapping[str, Json]) -> str:
     first = source.splitlines()[:1]
     if not front and not source.startswith("\ufeff") and not (first and first[0].strip() == _FENCE):
         return source
-    written = {key: json.dumps(value, ensure_ascii=False) for key, value in front.items()}
-    head = [f"{key}: {_NOT_PLAIN.sub(lambda one: f'\\u{ord(one[0]):04x}', text)}\n" for key, text in written.items()]
+    head = [f"{key}: {_as_yaml(value)}\n" for key, value in front.items()]
     return "".join([f"{_FENCE}\n", *head, f"{_FENCE}\n", source])
+
+
+def _as_yaml(value: Json) -> str:
+    written = json.dumps(value, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda one: f"\\u{ord(one[0]):04x}", written)
 
 
 def _split(text: str, file: str) -> tuple[str, str, int]:
