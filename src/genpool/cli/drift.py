@@ -198,8 +198,8 @@ def _print_fork(fork: Fork) -> None:
     _print_by_cohort(fork.anew)
     _print_price(fork.anew)
     print(
-        f"a cohort whose spec names {shown(relabel.was)} wants that anew, for the present text; "
-        f"to keep the old there, write {shown(relabel.becomes)} into its spec"
+        f"each of these cohorts whose spec names {shown(relabel.was)} wants as many anew, for the present text; "
+        f"to keep the old ones in it, write {shown(relabel.becomes)} into its spec"
     )
 
 
