@@ -174,7 +174,7 @@ def test_a_rollback_after_a_run_restores_what_was_and_keeps_what_was_made(root: 
 def test_a_membership_written_since_gets_the_old_name_back(root: Path, genpool: Type) -> None:
     forked(genpool)
     edit(root / "cohorts/c/cohort.yaml", "template: [plain]", "template: [plain-1]")
-    edit(root / "cohorts/c/cohort.yaml", EVALUATIONS, "template: [clarity], model: [judge], replicates: 2")
+    edit(root / "cohorts/c/cohort.yaml", EVALUATIONS, f"{EVALUATIONS}, replicates: 3")
     make(root)
     assert "plain-1" in (root / "cohorts/c/membership.csv").read_text()
     assert genpool("migrate", "rollback").code == 0
