@@ -52,6 +52,8 @@ class WatchedFiles:
     error: InjectedError | None = None
     seen: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     """Every call that may fail, with the errors that it may fail with."""
+    paths: list[str] = field(default_factory=list)
+    """What each of them was about."""
     injected: int = 0
     wrong: list[str] = field(default_factory=list)
     _held: dict[int, Call] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class WatchedFiles:
             return
         may = (*call.errors, *((SHORT,) if call.name in {"write", "pwrite64"} else ()))
         self.seen.append((call.name, may))
+        self.paths.append(call.path)
         self._watch(call)
         if self.error is not None and self.error.number in may and self._is_due(self.error):
             self.injected += 1

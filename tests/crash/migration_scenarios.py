@@ -7,18 +7,22 @@ and links that it had.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import GenpoolError, PoolBusy
 from genpool.layout import PoolLayout
+from genpool.migration import journal as kinds
+from genpool.migration.batches import Batch, Rewrite, Step
+from genpool.migration.journal import JOURNAL, Journal
 from genpool.migration.migrations import Migrations
 from genpool.migration.waiting import refuse_while_half_done
 from genpool.pool import Pool
 from genpool.testing import ScriptedModel
 from tests.crash.syscall_sweep import run_until
-from tests.legacy_pools import fields_of, right_id, write_legacy, write_right
+from tests.legacy_pools import fields_of, right_id, write_folder, write_legacy, write_right
 from tests.small_pools import answer, copy_tree, make_pool, models, write_spec
 from tests.unit.migration.conftest import whole_tree
 
@@ -46,6 +50,11 @@ def contents_of(tree: Tree) -> dict[str, object]:
 def apply(at: Migrations, name: str) -> object:
     """Apply."""
     return at.apply(name)
+
+
+def verify(at: Migrations, name: str) -> object:
+    """Verify."""
+    return at.verify(name)
 
 
 def resume(at: Migrations, name: str) -> object:
@@ -230,6 +239,144 @@ class Migrating:
             yield f"{when} {len(names)} paths are not as before: {name}: {self.before.get(name)} -> {found.get(name)}"
 
 
+class TakingBackWhatCameSince(Migrating):
+    """A migration is taken back after a run has made more: what came since is carried over.
+
+    Where that leads to is what a rollback leads to that nothing disturbs; of times nothing is asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(roll_back, "rolled-back", (apply,))
+        self.taken_back: dict[str, object] = {}
+
+    def __str__(self) -> str:
+        return "roll_back of more that was made since"
+
+    def prepare(self, root: Path) -> None:
+        super().prepare(root)
+        wanted = {"essay": "template: [letter, story]", "evaluation": "template: [clarity], model: [judge]"}
+        write_spec(root, "later", **wanted)
+        judge = ScriptedModel(lambda request: answer("no score here" if request.seed % 2 == 0 else '{"score": 5}'))
+        Pool.open(root).run("later", models=models(judge=judge))
+        self.after = contents_of(tree_of(root))
+        done = root.with_name("done")
+        copy_tree(root, done)
+        self.at(done).roll_back(self.name)
+        self.taken_back = contents_of(tree_of(done))
+        shutil.rmtree(done)
+        gone = {name for name in self.before if name not in {".", *self.taken_back}}
+        assert not gone, f"a rollback loses {sorted(gone)}"
+        assert len(self.taken_back) > len(self.before) + 20, "hardly anything was made since"
+
+    def _differs(self, root: Path, when: str) -> Iterator[str]:
+        found = contents_of(tree_of(root))
+        names = sorted(name for name in {*found, *self.taken_back} if found.get(name) != self.taken_back.get(name))
+        if names:
+            yield f"{when} {len(names)} files are not as after an undisturbed rollback: {names[:5]}"
+
+
+class Planning:
+    """A migration is planned. The same pool gives the same plan under the same id; so a wrong one has another."""
+
+    def prepare(self, root: Path) -> None:
+        """Make a pool; note the plan's id."""
+        make_mixed_pool(root)
+        copy = root.with_name("done")
+        copy_tree(root, copy)
+        self.name = Planning.plan(copy)
+        shutil.rmtree(copy)
+        self.before = whole_tree(root)
+
+    @staticmethod
+    def plan(root: Path) -> str:
+        """Plan, and return the plan's id."""
+        at = Migrations(PoolLayout(root))
+        return at.write(at.plan()).migration_id
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Plan it."""
+        Planning.plan(root)
+        ack("done")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        """Yield what is wrong with the plans that are there, and with the next one."""
+        found = {one.migration_id for one in Migrations(PoolLayout(root)).all()}
+        if found != {self.name} if acked else found - {self.name}:
+            yield f"planned: {found}, not {self.name}"
+        if (name := Planning.plan(root)) != self.name:
+            yield f"planned again: {name}, not {self.name}"
+        if whole_tree(root) != self.before:
+            yield "a plan changes the pool"
+
+
+class DoingABatch:
+    """One batch is done under a journal, and flushed file by file, as on file systems that know no common flush."""
+
+    def prepare(self, root: Path) -> None:
+        """Write three directories' worth of files."""
+        for name in ("a", "b"):
+            write_folder(root / "gens" / name, name.encode(), "text\n" * 500)
+        (root / "cache").write_text("cache")
+        self.before = self._files(root)
+
+    @staticmethod
+    def _files(root: Path) -> Tree:
+        found = whole_tree(root)
+        return {name: one for name, one in found.items() if (root / name).is_file() and not name.startswith("round")}
+
+    @staticmethod
+    def _batch(root: Path) -> tuple[Journal, Batch]:
+        return Journal(root / "round" / JOURNAL), Batch(str(root), root / "round" / "batch", together=False)
+
+    def act(self, root: Path, ack: Callable[[str], None]) -> None:
+        """Prepare, journal, do, journal."""
+        journal, batch = self._batch(root)
+        journal.add(kinds.BEGIN)
+        digest = batch.prepare(
+            [
+                Step("gens/a", "gens/c", lambda: [Rewrite("metadata.json", b"a", b"new")], texts=True),
+                Step("gens/b", "deep/er/d", list, texts=True),
+                Step(".", ".", lambda: [Rewrite("cache", b"cache", None), Rewrite("fresh", None, b"made")]),
+            ]
+        )
+        journal.add(kinds.INTENT, sha256=digest)
+        batch.do(batch.intents(digest))
+        journal.add(kinds.DONE)
+        ack("done")
+
+    def wrong(self, root: Path, acked: set[str]) -> Iterator[str]:
+        """Yield what is wrong with what is left, and with what it leads to both ways."""
+        journal, batch = self._batch(root)
+        if acked and not journal.has(kinds.DONE):
+            yield "lost: it was done"
+        if not journal.has(kinds.INTENT):
+            if contents_of(self._files(root)) != contents_of(self.before):  # what is prepared is a link more
+                yield "unrecorded: files are not as before"
+            return
+        other = root.with_name("the way back")
+        copy_tree(root, other)
+        try:
+            digest = str(journal.find(kinds.INTENT)[0]["sha256"])
+            if not journal.has(kinds.DONE):
+                batch.do(batch.intents(digest))
+            found = {name: str(one[3]) for name, one in self._files(root).items()}
+            if found != self._after():
+                yield f"torn: it leads to {sorted(found)}"
+            behind = self._batch(other)[1]
+            behind.undo(behind.intents(digest))
+            if self._files(other) != self.before:
+                yield "torn: taken back, files are not as before"
+        except (GenpoolError, OSError) as error:
+            yield f"torn: {type(error).__name__}: {error}"
+        finally:
+            shutil.rmtree(other)
+
+    def _after(self) -> dict[str, str]:
+        texts = {"deep/er/d/metadata.json": b"b", "fresh": b"made", "gens/c/metadata.json": b"new"}
+        texts |= {f"{name}/parsed.txt": b"text\n" * 500 for name in ("gens/c", "deep/er/d")}
+        return {name: hashlib.sha256(data).hexdigest() for name, data in texts.items()}
+
+
 def _do(one: Callable[[Migrations, str], object], at: Migrations, name: str) -> None:
     one(at, name)
 
@@ -245,6 +392,11 @@ def _is_refused(root: Path) -> bool:
 def applying(kind: type[Migrations] = Migrations) -> Migrating:
     """A migration is applied."""
     return Migrating(apply, "applied", kind=kind)
+
+
+def verifying() -> Migrating:
+    """An applied migration is verified."""
+    return Migrating(verify, "applied", (apply,))
 
 
 def resuming(share: float, kind: type[Migrations] = Migrations) -> Migrating:

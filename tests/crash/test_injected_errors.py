@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -21,6 +22,7 @@ from genpool.cli.main import as_ours, main
 from genpool.errors import GenpoolError
 from tests.crash import broken, migration_scenarios, pool_scenarios, scenarios
 from tests.crash.injected_errors import SHORT, InjectedError, WatchedFiles
+from tests.crash.migration_scenarios import Migrating, Planning
 from tests.crash.syscall_sweep import need_tracing, run_until
 from tests.crash.system_calls import need_meddling
 from tests.small_pools import copy_tree, generations, memory_folder, torn_generations
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Statement
-    from tests.crash.migration_scenarios import Migrating
     from tests.crash.scenarios import Scenario
 
 pytestmark = pytest.mark.bar(5)
@@ -87,7 +88,7 @@ class Migrate(Command):
         verb: What is typed of it.
     """
 
-    def __init__(self, scenario: Migrating, verb: str) -> None:
+    def __init__(self, scenario: Migrating | Planning, verb: str) -> None:
         super().__init__(scenario)
         self.migrating = scenario
         self.verb = verb
@@ -98,11 +99,14 @@ class Migrate(Command):
         said, errors = root.parent / "said", root.parent / "errors"
         with said.open("w") as out, errors.open("w") as err:
             sys.stdout, sys.stderr = out, err
-            code = main(["--pool", str(root), "migrate", self.verb, self.migrating.name, "--json"])
+            named = [self.migrating.name] if isinstance(self.migrating, Migrating) else []
+            code = main(["--pool", str(root), "migrate", self.verb, *named, "--json"])
         assert "Traceback" not in errors.read_text(), errors.read_text()
         value = _last_document(said.read_text())
         if code == 0:
-            assert value["state"] == self.migrating.ends, f"exit code 0 with {value}"
+            assert value["migration_id"] == self.migrating.name, f"exit code 0 with {value}"
+            if isinstance(self.migrating, Migrating):
+                assert value["state"] == self.migrating.ends, f"exit code 0 with {value}"
             ack("done")
             return
         assert "error" in value, f"exit code {code}, and nothing is said"
@@ -251,6 +255,9 @@ OPENING = Command(OpeningTheCatalog(), "status", "c")
 APPLYING = Migrate(migration_scenarios.applying(), "apply")
 RESUMING = Migrate(migration_scenarios.resuming(0.75), "resume")
 ROLLING_BACK = Migrate(migration_scenarios.rolling_back(), "rollback")
+PLANNING = Migrate(Planning(), "plan")
+TAKING_BACK = Migrate(migration_scenarios.TakingBackWhatCameSince(), "rollback")
+VERIFYING = Migrate(migration_scenarios.verifying(), "verify")
 PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
 
 
@@ -261,9 +268,12 @@ PURGING = Command(pool_scenarios.Purging(), "purge", "c", "--yes")
         (RUNNING, "genpool run", 2500, 5, 113),
         (OPENING, "genpool status", 800, 7, 139),
         (PURGING, "genpool purge", 1200, 7, 199),
+        (PLANNING, "genpool migrate plan", 1500, 11, 701),
         (APPLYING, "genpool migrate apply", 3000, 11, 1009),
         (RESUMING, "genpool migrate resume", 700, 7, 301),
         (ROLLING_BACK, "genpool migrate rollback", 1500, 7, 601),
+        (TAKING_BACK, "genpool migrate rollback of more that was made since", 3000, 17, 1201),
+        (VERIFYING, "genpool migrate verify", 1500, 17, 701),
         (scenarios.Committing(), "commit", 250, 1, 19),
         (scenarios.CommittingTwice(), "commit where another was first", 350, 1, 43),
         (scenarios.CommittingOverIncomplete(), "commit over what is incomplete", 350, 1, 43),
@@ -295,6 +305,35 @@ def test_an_error_at_any_system_call_is_told_tears_nothing_and_is_got_over(
     assert found.wrong == []
     assert found.errors >= least, "the sweep has shrunk"
     assert found.runs >= found.errors // step
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("openat", r".*/attempts/.*/metadata\.json"),
+        ("newfstatat", r".*/cohorts/later/(membership\.csv|adopted\.json)"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_not_taken_for_absent_by_a_rollback(
+    name: str, about: str, full: bool, proof: Statement
+) -> None:
+    """It would keep ids whose parents have other ones: every such call is tried, not every n-th."""
+    with memory_folder() as folder:
+        bench = Bench(TAKING_BACK, folder)
+        found = Sweep(0)
+        files = bench.run(None, found)
+        found.runs = 0
+        calls = [
+            at
+            for at, ((called, _), path) in enumerate(zip(files.seen, files.paths, strict=True), start=1)
+            if called == name and re.fullmatch(about, path)
+        ]
+        for at in calls if full else calls[::3]:
+            bench.run(InjectedError(at, errno.EIO, for_ever=False), found)
+    proof(runs=found.runs, refused=found.refused, wrong=len(found.wrong))
+    assert found.wrong == []
+    assert len(calls) >= 3
 
 
 @pytest.mark.bar(4)

@@ -95,6 +95,7 @@ def scattered(count: int) -> Iterator[int]:
         (migrating.resuming(0.6), 500, 151),
         (migrating.resuming(0.85), 200, 97),
         (migrating.rolling_back(), 1000, 149),
+        (migrating.TakingBackWhatCameSince(), 1200, 301),
         (migrating.rolling_back_a_half(0.75), 200, 97),
         (migrating.resuming_a_rollback(0.5), 400, 97),
     ],

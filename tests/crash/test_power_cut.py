@@ -95,7 +95,7 @@ def _named(one: object) -> str:
     return str(one) if isinstance(one, Migrating | str) else "" if isinstance(one, int) else type(one).__name__
 
 
-ONCE = scenarios.AppendingLines, scenarios.WritingTheLedger, Migrating
+ONCE = scenarios.AppendingLines, scenarios.WritingTheLedger, Migrating, migration_scenarios.DoingABatch
 """Scenarios that cannot be done a second time as they were the first."""
 
 
@@ -124,6 +124,7 @@ def _possible(full: bool) -> None:
         (pool_scenarios.Purging(), 200, 4, 120),
         (pool_scenarios.TakingBackAPurge(), 100, 2, 60),
         (scenarios.RunningACohort(CALLS_LOG), 800, 8, 400),
+        (migration_scenarios.DoingABatch(), 80, 1, 50),
         (migration_scenarios.applying(), 2000, 5, 900),
         (migration_scenarios.resuming(0.75), 300, 5, 500),
         (migration_scenarios.rolling_back(), 1000, 5, 500),
@@ -234,6 +235,9 @@ def test_a_protocol_that_flushes_too_little_is_caught(scenario: Scenario, sympto
         (pool_scenarios.RecordingSlots(), "anything", "lost"),
         (pool_scenarios.AcceptingDrift(), "anything", "lost"),
         (pool_scenarios.TakingBackAPurge(), "directory", "lost"),
+        (migration_scenarios.DoingABatch(), "file", "lost"),
+        (migration_scenarios.DoingABatch(), "/round/batch", "torn"),
+        (migration_scenarios.DoingABatch(), "/journal.jsonl", "lost"),
         (migration_scenarios.applying(), "/journal.jsonl", "lost"),
         (migration_scenarios.applying(), "/batch-", "does not go on"),
         (migration_scenarios.rolling_back(), "anything", "lost"),

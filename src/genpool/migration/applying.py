@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.canonical import sha256
-from genpool.durable import is_there, make_directory, replace_file, storage_errors
+from genpool.durable import is_there, lies_with_the_file, make_directory, replace_file, storage_errors
 from genpool.errors import CorruptFile, PoolError, StorageFailed, StorageFull
 from genpool.layout import METADATA
 from genpool.migration import journal as kinds
@@ -53,8 +53,10 @@ def check_fits(one: Round, tell: Callable[[str, int, int], None]) -> None:
         file = f"{path}/{METADATA}" if is_generation(path) else path
         try:
             data = read_plain(f"{root}/{file}")
-        except OSError:
-            raise not_as_planned(file) from None
+        except OSError as error:
+            if lies_with_the_file(error):
+                raise not_as_planned(file) from None
+            raise  # the machine refused; nobody knows what is there
         if sha256(data) != digest:
             raise not_as_planned(file)
 

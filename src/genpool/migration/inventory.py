@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import refuse_link, storage_errors
+from genpool.durable import lies_with_the_file, refuse_link, storage_errors
 from genpool.layout import METADATA
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
@@ -192,8 +192,10 @@ class Reader:
             where = f"{one.path}/{number}/{METADATA}"
             try:
                 data = read_plain(f"{self._root}/{where}")
-            except OSError:
-                continue  # an incomplete directory, kept as it was found
+            except OSError as error:
+                if lies_with_the_file(error):
+                    continue  # an incomplete directory, kept as it was found
+                raise
             self.found.digests[where] = hashlib.sha256(data).hexdigest()
             before = len(self.found.defects)
             stated = attempt_values(data, stage, one.task, self._identity, where, self.found.defects)

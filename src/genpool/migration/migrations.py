@@ -153,8 +153,9 @@ class Migrations:
             trash.refuse_while_open(self._layout)
             one = self._round(migration_id, new_round(self._layout, migration_id))
             refuse_strict(one)
-            check_fits(one, self._tell)
-            check_room(one)
+            with storage_errors("cannot compare the pool with its plan"):
+                check_fits(one, self._tell)
+                check_room(one)
             remove_folder(self._layout.migration(migration_id) / COPY)  # of a rehearsal that was killed
             begin(one)
             carry_on(one, self._tell, self._watch)
@@ -202,6 +203,7 @@ class Migrations:
 
         Raises:
             PoolBusy: Somebody uses the pool.
+            StorageFailed: Something cannot be read for a reason that is not its own.
             UsageError: It is not applied, nor rolled back.
         """
         with self._alone(f"genpool migrate verify {migration_id}", migration_id):
@@ -209,7 +211,8 @@ class Migrations:
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLIED, kinds.ROLLED_BACK, kinds.CLOSED}:
                 raise UsageError(f"{migration_id} is {state}: only one that was carried out can be verified")
-            report = Verifier(one, self.change_of(one.plan), self._tell).verify()
+            with storage_errors("cannot verify the migration"):
+                report = Verifier(one, self.change_of(one.plan), self._tell).verify()
             with storage_errors("cannot keep the report"):
                 write_report(one, report)
         return report

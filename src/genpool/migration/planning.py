@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import reading, refuse_link
+from genpool.durable import is_there, lies_with_the_file, reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
@@ -475,11 +476,11 @@ def _book_paths(root: str) -> Iterator[str]:
     for top in ("", *(f"trash/{one}/" for one in _names(f"{root}/trash"))):
         for cohort in _names(f"{root}/{top}cohorts"):
             for name in ("membership.csv", "adopted.json", "manifest.json"):
-                if os.path.lexists(f"{root}/{top}cohorts/{cohort}/{name}"):
+                if is_there(f"{root}/{top}cohorts/{cohort}/{name}"):
                     yield f"{top}cohorts/{cohort}/{name}"
-        if top and os.path.lexists(f"{root}/{top}trash.json"):
+        if top and is_there(f"{root}/{top}trash.json"):
             yield f"{top}trash.json"
-    if os.path.lexists(f"{root}/drift.csv"):
+    if is_there(f"{root}/drift.csv"):
         yield "drift.csv"
     for name in _names(f"{root}/ledger"):
         if name.endswith(".jsonl"):
@@ -489,9 +490,20 @@ def _book_paths(root: str) -> Iterator[str]:
 def _why_left(root: str, path: str) -> str:
     """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
     folder = path.rpartition("/")[0]
-    if os.path.islink(f"{root}/{path}") or (folder and os.path.islink(f"{root}/{folder}")):  # noqa: PTH114 - a text
+    mode = _mode(f"{root}/{path}")
+    if stat.S_ISLNK(mode) or (folder and stat.S_ISLNK(_mode(f"{root}/{folder}"))):
         return "a link is in its path; links are not followed"
-    return "" if os.path.isfile(f"{root}/{path}") else "is no plain file"  # noqa: PTH113 - a text
+    return "" if stat.S_ISREG(mode) else "is no plain file"
+
+
+def _mode(path: str) -> int:
+    """Return what a path is, 0 where nothing is there; unlike `os.path.isfile`, it takes no failed look for that."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError as error:
+        if lies_with_the_file(error):
+            return 0
+        raise
 
 
 def _task_of(row: Mapping[str, str]) -> Task:

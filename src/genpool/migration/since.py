@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import sha256
-from genpool.durable import is_there
+from genpool.durable import is_there, lies_with_the_file
 from genpool.errors import PoolError
 from genpool.layout import METADATA
 from genpool.migration import books
@@ -220,8 +220,10 @@ class _Since:
             where = f"{path}/{number}/{METADATA}"
             try:
                 data = read_plain(f"{self._root}/{where}")
-            except OSError:
-                continue
+            except OSError as error:
+                if lies_with_the_file(error):
+                    continue
+                raise  # passed over, it would keep an id that no parent has any more
             stated = attempt_values(data, self._back.now.pipeline[stage_name], task, self._back.now, where, [])
             if stated is not None:
                 found[number] = (data, stated)

@@ -13,7 +13,7 @@ import orjson
 
 from genpool.aliases import read_aliases
 from genpool.canonical import sha256
-from genpool.durable import is_there, replace_file
+from genpool.durable import is_there, lies_with_the_file, replace_file
 from genpool.layout import METADATA
 from genpool.migration import books
 from genpool.migration import journal as kinds
@@ -302,8 +302,10 @@ class Verifier:
 def _digest(path: str) -> str | None:
     try:
         return hashlib.sha256(read_plain(path)).hexdigest()
-    except OSError:
-        return None
+    except OSError as error:
+        if lies_with_the_file(error):
+            return None
+        raise  # the machine refused: that is no finding about the pool
 
 
 def write_report(one: Round, report: Report) -> None:
