@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from genpool.aliases import read_aliases
 from genpool.canonical import sha256
 from genpool.combos import combo_lines, read_combo_book
 from genpool.durable import append_lines, reading, replace_file, storage_errors
@@ -88,6 +89,7 @@ def adopt(layout: PoolLayout, spec: CohortSpec, plan: Plan, inputs: Inputs, mode
         InvalidCombo: A combo id was recorded under another meaning in the meantime.
     """
     _record_combos(layout, plan, inputs)
+    _take_ids_back(layout, plan)
     members = membership_bytes(plan)
     facts = _facts(spec, inputs, models, members)
     with (
@@ -165,6 +167,24 @@ def _record_combos(layout: PoolLayout, plan: Plan, inputs: Inputs) -> None:
     with file_lock(layout, "combos", "combos.jsonl"), storage_errors("cannot write combos.jsonl"):
         book = read_combo_book(layout)  # anew, under the lock: another run may have recorded some
         append_lines(layout.combos, combo_lines(book.new(plan.combos)))
+
+
+def _take_ids_back(layout: PoolLayout, plan: Plan) -> None:
+    """Note in legacy.csv which ids are those of tasks again: a fork had made them lead to what it renamed.
+
+    Else a membership that lists such a task would be read as listing what was renamed, until the task is made.
+    """
+    aliases = read_aliases(layout)
+    if not aliases:
+        return
+    lines = b""
+    for part in plan.stages:
+        back = set(aliases.misleading(part.stage.name, part.gen_ids))
+        slots = {one: int(part.choices[variant][-1]) for one, variant in zip(part.gen_ids, part.variants, strict=True)}
+        lines += slot_lines((part.stage.name, one, slots[one], one) for one in sorted(back))
+    if lines:
+        with file_lock(layout, "legacy", "legacy.csv"), storage_errors("cannot write legacy.csv"):
+            append_lines(layout.legacy, lines, header=HEADER_LINE)
 
 
 def record_slots(layout: PoolLayout, plan: Plan, plan_anew: Callable[[], Plan]) -> Plan:

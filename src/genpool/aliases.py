@@ -45,6 +45,10 @@ class Aliases:
             gen_id = new
         return gen_id
 
+    def misleading(self, stage: str, gen_ids: Iterable[str]) -> list[str]:
+        """Return which ids of tasks lead elsewhere: a fork gave these tasks up, and somebody wants them again."""
+        return [one for one in gen_ids if (stage, one) in self._became and self.resolve(stage, one) != one]
+
     def find(self, typed: str, *, prefix: bool = False) -> Iterator[tuple[str, str]]:
         """Yield stage and present id of what had an id, or where asked one that begins so."""
         for stage, old in self._became:
@@ -104,9 +108,13 @@ def read_aliases(layout: PoolLayout) -> Aliases:
             text = layout.legacy.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         return Aliases(layout, {})
-    became = {}
+    became: dict[tuple[str, str], str] = {}
     for line in text.rpartition("\n")[0].split("\n"):
         found = alias_of(line)
-        if found is not None:
+        if found is None:
+            continue
+        if found[1] == found[2]:
+            became.pop(found[:2], None)
+        else:
             became[found[0], found[1]] = found[2]
     return Aliases(layout, became)

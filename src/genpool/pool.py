@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from genpool.doctor import Progress
     from genpool.estimate import Estimate
     from genpool.llm.client import ModelClient
+    from genpool.migration.forking import Fork
+    from genpool.migration.verifying import Report
     from genpool.planner import Drift, Plan
     from genpool.records import Record
     from genpool.removal import Removal
@@ -236,6 +238,62 @@ class Pool:
         is finished. For arguments and errors see `plan_regeneration` and `purge`.
         """
         return self._removals.regenerate(cohort_id, lambda: self.plan_regeneration(cohort_id, names))
+
+    def plan_fork(
+        self,
+        cohort_id: str,
+        new_name: str,
+        names: Collection[tuple[str, str]] | None = None,
+        then: str | None = None,
+    ) -> Fork | None:
+        """Return what it takes that the text that a template had comes back under a new name. Writes nothing.
+
+        Args:
+            cohort_id: A cohort under which the template drifted.
+            new_name: What the old text is called from now on.
+            names: Kind and name of the template; None where only one thing drifted.
+            then: How the fingerprint of the text begins, where the template had several.
+
+        Returns:
+            The fork; None where nothing of that drifted.
+
+        Raises:
+            UsageError: Several things are meant, or one that cannot be forked.
+            InputError: The name is taken or cannot be one; no file gives the old text.
+            PoolBusy: A migration or another fork is open.
+        """
+        from genpool.migration.forking import Fork, fork_target, only_one, refuse_left_behind
+        from genpool.migration.migrations import Migrations
+
+        migrations = Migrations(self.layout)
+        drift = only_one(self._planning.drifted(cohort_id, names)[0], then)
+        if drift is None:
+            return None
+        target = fork_target(self.layout, self.config, drift, new_name, self.store.source)
+        planned = migrations.plan(target.change, added={target.path: target.text})
+        refuse_left_behind(planned)
+        removal = self._removals.plan_regeneration(cohort_id, target.tasks)
+        anew = replace(removal, again=self._planning.estimate_again(removal.goes))
+        return Fork(target, planned, anew)
+
+    def fork(self, fork: Fork, tell: Callable[[str, int, int], None] | None = None) -> Report:
+        """Carry a fork out: a migration that is applied and verified, and can be rolled back until it is closed.
+
+        Args:
+            fork: What `plan_fork` gave.
+            tell: Told what is being done, how much of it is done, and how much there is.
+
+        Raises:
+            PoolBusy: Somebody uses the pool, or a migration is open.
+            PoolError: The pool is not as it was when it was planned.
+            StorageFailed: The file system refused.
+        """
+        from genpool.migration.migrations import Migrations
+
+        migrations = Migrations(self.layout, tell=tell or (lambda _what, _done, _all: None))
+        migration_id = migrations.write(fork.planned).migration_id
+        migrations.apply(migration_id)
+        return migrations.verify(migration_id)
 
     def trash(self) -> list[Trashed]:
         """Return every removal, oldest first. Writes nothing."""

@@ -7,6 +7,8 @@ literal name, relative to templates/, so that a template's fingerprint can hold 
 
 from __future__ import annotations
 
+import json
+import re
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +37,8 @@ DEFAULT_TEMPLATE: Final = "default"
 """The template of a stage that has no template axis."""
 FORMAT: Final = "genpool.template/1"
 _FENCE: Final = "---"
+_NOT_PLAIN: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON allows in a text as it is, and YAML does not, or takes for the end of a line."""
 _LARGEST: Final = 2**53 - 1  # whole numbers up to it are exact in canonical JSON
 
 
@@ -128,13 +132,37 @@ def read_template(layout: PoolLayout, stage: str, template_id: str) -> Template:
             hint=nearest(template_id, known),
         )
     check_spelling(template_id, known, f"templates of stage {stage!r}")
-    text = read_text(path, layout.root)
+    return parse_template(layout, stage, template_id, read_text(path, layout.root))
+
+
+def parse_template(layout: PoolLayout, stage: str, template_id: str, text: str) -> Template:
+    """Return the template that a text is, as if it stood in its file; for errors see `read_template`."""
+    path = layout.templates / stage / f"{template_id}{ENDING}"
     head, source, first_line = _split(text, str(path))
     problems = Problems(str(path), first_line=2)
     table = problems.table(read_yaml(head, problems), "the front matter") or Table({}, 1, {})
     template = _from_front(table, stage, template_id, str(path), source, first_line, problems)
     problems.raise_if_any(InvalidTemplate, f"template {stage}/{template_id} is not usable")
     return _with_includes(layout, template)
+
+
+def template_text(source: str, front: Mapping[str, Json]) -> str:
+    """Return the text of a template's file; `parse_template` gives source and front matter back.
+
+    Args:
+        source: The text without the front matter.
+        front: The front matter; every value is written as JSON, which is YAML.
+    """
+    first = source.splitlines()[:1]
+    if not front and not source.startswith("\ufeff") and not (first and first[0].strip() == _FENCE):
+        return source
+    head = [f"{key}: {_as_yaml(value)}\n" for key, value in front.items()]
+    return "".join([f"{_FENCE}\n", *head, f"{_FENCE}\n", source])
+
+
+def _as_yaml(value: Json) -> str:
+    written = json.dumps(value, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda one: f"\\u{ord(one[0]):04x}", written)
 
 
 def _split(text: str, file: str) -> tuple[str, str, int]:

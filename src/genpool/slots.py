@@ -129,11 +129,14 @@ def assignment_of(line: str) -> tuple[str, str, int] | None:
 
 
 def alias_of(line: str) -> tuple[str, str, str] | None:
-    """Return stage, old id and new id of a line of legacy.csv, or None where its id became no other."""
+    """Return stage, old id and new id of a line of legacy.csv, or None where it has no new id.
+
+    Both are the same where the id is that of a task again: a fork had given it up, and it was adopted anew.
+    """
     row = _cells(line)
     if len(row) < len(HEADER) or not row[3] or reference_problem(row[1]) or reference_problem(row[3]):
         return None
-    return None if row[1] == row[3] or is_header(line) else (row[0], row[1], row[3])
+    return None if is_header(line) else (row[0], row[1], row[3])
 
 
 def _cells(line: str) -> list[str]:

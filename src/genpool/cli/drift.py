@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from genpool.cli.arguments import command_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from genpool.migration.forking import Fork
+    from genpool.migration.verifying import Report
     from genpool.planner import Drift
     from genpool.removal import Removal
 
@@ -105,6 +110,119 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
         print(f"make them anew: genpool run {cohort}")
 
 
+@command.command("fork")
+@click.argument("cohort")
+@click.argument("names", nargs=-1, metavar="[KIND=NAME]...")
+@click.option("--as", "new_name", required=True, metavar="NEWNAME", help="What the old text is called from now on.")
+@click.option("--then", metavar="SHA256", help="Which old text, where there were several: how its fingerprint begins.")
+@click.option("--yes", is_flag=True, help="Do it; else only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def fork_drift(
+    root: str | None,
+    cohort: str,
+    names: tuple[str, ...],
+    *,
+    new_name: str,
+    then: str | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Bring a template's old text back under a new name, with all that was made with it.
+
+    templates/STAGE/NEWNAME.j2 gets the text of then. What was made with it, whatever cohorts it is in, gets that name
+    and so another id, and all that descends from it follows; the old ids lead there. The old name's slots are free
+    then: a run makes them for the present text. Only a template can be forked, one at a time: template=draft/baseline.
+
+    It is a migration (`genpool migrate status`): verified, and taken back by `genpool migrate rollback` until it is
+    closed.
+    """
+    from genpool.cli.migration_progress import shown_progress
+    from genpool.cli.output import print_json
+    from genpool.pool import Pool
+
+    pool = Pool.find(root)
+    fork = pool.plan_fork(cohort, new_name, _chosen(names), then)
+    report = None
+    if fork is not None and yes:
+        try:
+            with shown_progress(quiet=as_json) as tell:
+                report = pool.fork(fork, tell)
+        except KeyboardInterrupt:
+            print(f"stopped; how it stands: {command_line('migrate', 'status')}", file=sys.stderr)
+            raise
+    if as_json:
+        print_json(_fork_document(fork, report))
+    elif fork is None:
+        print("nothing of that drifted" if names else "nothing drifted")
+    else:
+        _print_fork(fork)
+        again = command_line("drift", "fork", cohort, *names, "--as", new_name, *(["--then", then] if then else []))
+        _print_forked(fork, report, cohort, f"{again} --yes")
+    return 0 if report is None or report.is_right else 1
+
+
+def _fork_document(fork: Fork | None, report: Report | None) -> dict[str, object]:
+    """Return a fork as a JSON object; `fork` is null where nothing drifted, `report` where nothing was done."""
+    found: dict[str, object] = {
+        "format": "genpool.fork/1",
+        "fork": None,
+        "report": report.as_json() if report else None,
+    }
+    if fork is None:
+        return found
+    relabel, anew = fork.target.change.relabel, fork.anew
+    assert relabel is not None
+    return {
+        **found,
+        "fork": {"stage": relabel.stage, "was": relabel.was, "becomes": relabel.becomes, "file": fork.target.path},
+        "drift": document(fork.target.drift),
+        "ids": [
+            {"stage": row.stage, "was": row.old_id, "becomes": row.new_id, "reason": row.reason, "place": row.place}
+            for row in fork.planned.rows
+        ],
+        "by_cohort": [{"cohort": name, "stages": dict(counts)} for name, counts in anew.by_cohort.items()],
+        "again": anew.again.as_json() if anew.again else None,
+    }
+
+
+def _print_fork(fork: Fork) -> None:
+    """Print what a fork gives another id, in which cohorts, and what making the old name's slots anew takes."""
+    from genpool.cli.output import many, shown
+
+    relabel = fork.target.change.relabel
+    assert relabel is not None
+    made = many(len(relabel.gen_ids), "generation")
+    print(f"template {shown(fork.target.drift.name)}: {made} made with the text of then")
+    print(f"that text becomes {shown(fork.target.path)}; these get its name, and with all that descends another id:")
+    _print_by_cohort(fork.anew)
+    _print_price(fork.anew)
+    print(
+        f"each of these cohorts whose spec names {shown(relabel.was)} wants as many anew, for the present text; "
+        f"to keep the old ones in it, write {shown(relabel.becomes)} into its spec"
+    )
+
+
+def _print_forked(fork: Fork, report: Report | None, cohort: str, again: str) -> None:
+    """Print what was done and how it is taken back, or how to do it."""
+    from genpool.cli.output import many, one_line
+
+    if report is None:
+        print(f"nothing was changed; to do it: {again}")
+        return
+    moved = sum(row.place == "gens" for row in fork.planned.rows)
+    print(f"{many(moved, 'generation')} got another id: {report.migration_id}")
+    for path, said in report.problems[:20]:
+        print(f"problem: {one_line(path)}: {one_line(said)}")
+    back = command_line("migrate", "rollback", report.migration_id)
+    if not report.is_right:
+        print(f"{many(len(report.problems), 'problem')}: it is not as planned; take it back: {back}")
+        return
+    print(f"verified: everything is as planned; take it back: {back}")
+    print(f"keep it: {command_line('migrate', 'close', report.migration_id)} (until then nothing is purged or forked)")
+    print(f"for the present text: {command_line('plan', cohort)}")
+
+
 def _chosen(names: tuple[str, ...]) -> list[tuple[str, str]] | None:
     """Return the kinds and names that were typed, or None for everything."""
     if not names:
@@ -152,7 +270,6 @@ def document(one: Drift) -> dict[str, object]:
 
 def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     """Warn of drift in a line a name."""
-    from genpool.cli.arguments import command_line
     from genpool.cli.output import many, shown
 
     for one in drift[:10]:

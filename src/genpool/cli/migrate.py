@@ -154,9 +154,17 @@ def rollback(root: str | None, migration_id: str | None, *, as_json: bool) -> No
 
     Generations that were made since are kept, under the ids that they have then.
     """
-    with _opened(root, quiet=as_json) as (migrations, _):
+    from genpool.cli.output import many
+    from genpool.migration.journal import ROUND
+    from genpool.migration.since import KEPT
+
+    with _opened(root, quiet=as_json) as (migrations, layout):
         stands = migrations.roll_back(_chosen(migrations, migration_id, {"applying", "applied", "rolling-back"}))
     _tell_standing(stands, f"genpool migrate verify {stands.migration_id}", as_json=as_json)
+    kept = layout.migration(stands.migration_id) / f"{ROUND}{stands.round}" / KEPT
+    if not as_json and (count := sum(1 for _ in kept.glob("gens/*/*"))):
+        where = kept.relative_to(layout.root)
+        print(f"{many(count, 'generation')} made since had no place left, and went to {where}/ as they were")
 
 
 @command.command("close")

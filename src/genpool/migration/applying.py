@@ -20,7 +20,7 @@ from genpool.migration.rest import note_rest
 from genpool.migration.rounds import FOLDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from genpool.layout import PoolLayout
@@ -156,7 +156,7 @@ def begin(one: Round) -> None:
     """Note when the pool's folders were changed, and that the migration has begun."""
     with storage_errors("cannot begin the migration"):
         make_directory(one.folder)
-        data = b"".join(orjson.dumps(line) + b"\n" for line in _folder_times(one.layout))
+        data = b"".join(orjson.dumps(line) + b"\n" for line in _folder_times(one.layout, one.plan.added))
         replace_file(one.folder / FOLDERS, data)
         rest = note_rest(one)
         count = len(one.batches())
@@ -172,10 +172,11 @@ def begin(one: Round) -> None:
         )
 
 
-def _folder_times(layout: PoolLayout) -> Iterator[tuple[str, int]]:
+def _folder_times(layout: PoolLayout, added: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Yield the folders in which something may be renamed or replaced, each with when it was changed."""
     patterns = ("", "gens", "gens/*", "attempts", "attempts/*", "cohorts", "cohorts/*", "ledger")
-    for pattern in (*patterns, "trash", *(f"trash/*/{one}".rstrip("/") for one in patterns)):
+    gets = sorted({path.rpartition("/")[0] for path in added})
+    for pattern in (*patterns, *gets, "trash", *(f"trash/*/{one}".rstrip("/") for one in patterns)):
         for path in sorted(layout.root.glob(pattern)) if pattern else [layout.root]:
             if path.is_dir() and not path.is_symlink():
                 yield path.relative_to(layout.root).as_posix(), path.stat().st_mtime_ns

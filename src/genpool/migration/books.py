@@ -16,7 +16,8 @@ from genpool.canonical import sha256
 from genpool.drift import PARENT
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
-from genpool.slots import HEADER_LINE, slot_lines
+from genpool.migration.renames import FORK
+from genpool.slots import HEADER_LINE, alias_of, slot_lines
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
         data: Its bytes.
         renames: Old ids to new ones.
         pipeline: The pool's stages.
-        change: What the migration changes, where stages get axes.
+        change: What the migration changes, where stages get axes or generations another level.
 
     Raises:
         BookProblem: It is no membership.
@@ -107,6 +108,9 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
             name: renamed for name in row if (renamed := _member_cell(name, row, renames, pipeline)) != row[name]
         }
         stage = row.get("stage", "")
+        relabel = change.relabel if change else None
+        if relabel is not None and relabel.field in row and relabel.holds(stage, row["gen_id"]):
+            changed[relabel.field] = relabel.becomes
         more = [added[name].get(stage, "") for name in added if name not in header] if cells else []
         if not changed and not more:
             out.append(raw)
@@ -263,9 +267,26 @@ def legacy(data: bytes | None, rows: Iterable[Row]) -> bytes:
         data: Its bytes; None where there is none.
         rows: What becomes what.
     """
+    rows = list(rows)
     whole = (data or b"")[: (data or b"").rfind(b"\n") + 1]
     lines = slot_lines((row.stage, row.old_id, row.replicate, row.new_id) for row in rows)
+    if any(row.reason == FORK for row in rows):
+        lines += slot_lines(_led_on(whole, rows))
     return (whole or HEADER_LINE) + lines if lines else data or b""
+
+
+def _led_on(data: bytes, rows: Iterable[Row]) -> Iterator[tuple[str, str, int, str]]:
+    """Yield lines for older aliases of what is forked: the id that they lead to is soon another generation's."""
+    forked = {(row.stage, row.old_id): row for row in rows}
+    older = {}
+    for line in data.decode(errors="replace").splitlines():
+        found = alias_of(line)
+        if found is not None:
+            older[found[:2]] = found
+    for stage, gen_id, led in older.values():
+        row = forked.get((stage, led))
+        if row is not None and gen_id != led:
+            yield stage, gen_id, row.replicate, row.new_id
 
 
 def legacy_back(data: bytes, applied: bytes, original: bytes | None, renames: Renames) -> bytes | None:

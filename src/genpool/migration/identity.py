@@ -35,6 +35,22 @@ class Identity:
         object.__setattr__(self, "make", IdMaker(self.salt, self.scheme))
 
 
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """One level of an axis that becomes another one, for chosen generations of a stage: a fork."""
+
+    stage: str
+    field: str
+    was: str
+    becomes: str
+    gen_ids: frozenset[str]
+    """The generations, by the ids that they have before; what the trash or attempts have under these ids goes along."""
+
+    def holds(self, stage: str, gen_id: str) -> bool:
+        """Return whether a task is one of the chosen."""
+        return stage == self.stage and gen_id in self.gen_ids
+
+
 @dataclass(slots=True)
 class Change:
     """What a migration changes beside the ids themselves."""
@@ -43,10 +59,20 @@ class Change:
     target: Identity
     sets: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Stage and field to the value of an axis that the stage gets."""
+    relabel: Relabel | None = None
+    """The level that chosen generations get; then no other generation gets another id but what descends from them."""
 
-    def values(self, stage: Stage, values: tuple[str, ...]) -> dict[str, str]:
-        """Return the fields that a signature has in the target's stage, but for the replicate."""
+    def values(self, stage: Stage, values: tuple[str, ...], gen_id: str | None = None) -> dict[str, str]:
+        """Return the fields that a signature has in the target's stage, but for the replicate.
+
+        Args:
+            stage: The stage as it is.
+            values: The signature's values but for the replicate.
+            gen_id: The id that the task has before; None where it is none of the chosen ones in any case.
+        """
         have = dict(zip(stage.fields, values, strict=False))
+        if gen_id is not None and self.relabel is not None and self.relabel.holds(stage.name, gen_id):
+            have[self.relabel.field] = self.relabel.becomes
         target = self.target.pipeline[stage.name]
         return {name: have[name] if name in have else self.sets[stage.name, name] for name in target.fields[:-1]}
 

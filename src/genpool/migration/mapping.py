@@ -93,6 +93,7 @@ class Mapper:
             for stage in change.now.pipeline
             if change.target.pipeline[stage.name].fields == stage.fields
             and not any(name.endswith(REFERENCE_SUFFIX) for name in stage.axes)
+            and (change.relabel is None or change.relabel.stage != stage.name)
         }
         self.defects: list[Defect] = []
 
@@ -183,9 +184,12 @@ class Mapper:
     def _settle(self, node: Node) -> bool:
         """Give a generation its new id; return False where what it refers to must be settled first."""
         stage = self._change.now.pipeline[node.stage]
+        if self._change.relabel is not None and not node.sealed:
+            node.new_id = node.gen_id  # a fork is about what has fingerprints; other records are no affair of it
+            return True
         if node.stage in self._plain:
             return self._settle_plainly(node, stage)
-        fields: dict[str, FieldValue] = dict(self._change.values(stage, node.values))
+        fields: dict[str, FieldValue] = dict(self._change.values(stage, node.values, node.gen_id))
         for name, value in list(fields.items()):
             if not name.endswith(REFERENCE_SUFFIX):
                 continue

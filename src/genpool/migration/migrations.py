@@ -14,11 +14,12 @@ from genpool.layout import PoolLayout
 from genpool.locks import file_lock, pool_lock
 from genpool.migration import journal as kinds
 from genpool.migration.applying import begin, carry_on, check_fits, check_room, refuse_strict
-from genpool.migration.identity import Change, Identity
+from genpool.migration.identity import Change, Identity, Relabel
 from genpool.migration.journal import last_journal
 from genpool.migration.plan_file import Plan, read_plan, write_plan
 from genpool.migration.planning import Planned, Planner
 from genpool.migration.rehearsing import COPY, linked_copy
+from genpool.migration.renames import FORK
 from genpool.migration.rolling_back import roll_back
 from genpool.migration.rounds import BATCH, Round, new_round
 from genpool.migration.standing import Standing, all_standing, standing
@@ -68,12 +69,18 @@ class Migrations:
 
     # -- planning ----------------------------------------------------------------------------------
 
-    def plan(self, change: Change | None = None, configs: Mapping[str, bytes] | None = None) -> Planned:
+    def plan(
+        self,
+        change: Change | None = None,
+        configs: Mapping[str, bytes] | None = None,
+        added: Mapping[str, bytes] | None = None,
+    ) -> Planned:
         """Return what a migration would do. Writes nothing.
 
         Args:
             change: What changes beside the ids; left out, nothing does.
             configs: The pool.yaml `before` and `after`, where it changes.
+            added: The files that the pool gets: path to content.
 
         Raises:
             PoolBusy: A migration or a removal was interrupted.
@@ -81,7 +88,7 @@ class Migrations:
         """
         refuse_while_open(self._layout)
         trash.refuse_while_open(self._layout)
-        return Planner(self._layout, change or self._unchanged(), configs or {}, self._tell).plan()
+        return Planner(self._layout, change or self._unchanged(), configs or {}, self._tell, added).plan()
 
     def _unchanged(self) -> Change:
         config = read_config(self._layout)
@@ -278,4 +285,13 @@ class Migrations:
                 raise CorruptFile(f"{layout.config} has another salt than the plan of {plan.migration_id}")
             found.append(Identity(config.pipeline, config.salt, scheme))
         sets = {(one["stage"], one["field"]): one["value"] for one in plan.document["sets"]}
-        return Change(found[0], found[1], sets)
+        return Change(found[0], found[1], sets, _relabel_of(plan))
+
+
+def _relabel_of(plan: Plan) -> Relabel | None:
+    """Return which level a fork gives to which generations; None for any other migration."""
+    fork = plan.document.get("fork")
+    if fork is None:
+        return None
+    chosen = frozenset(row.old_id for row in plan.rows if row.reason == FORK)
+    return Relabel(fork["stage"], fork["field"], fork["was"], fork["becomes"], chosen)

@@ -67,6 +67,8 @@ class Plan:
     """digests.csv: every directory and file that was read, to its digest; empty for one without a record."""
     configs: Mapping[str, bytes] = field(default_factory=dict)
     """The pool.yaml `before` and `after`; empty where it stays."""
+    added: Mapping[str, bytes] = field(default_factory=dict)
+    """The files that the pool gets: path to content."""
 
     @property
     def config(self) -> bytes | None:
@@ -101,7 +103,7 @@ def write_plan(layout: PoolLayout, planned: Planned, *, strict: bool = False) ->
                 flush_directory(layout.migrations)
             finally:
                 remove_folder(staged)
-    return Plan(migration_id, document, tuple(planned.rows), _digests(planned), planned.configs)
+    return Plan(migration_id, document, tuple(planned.rows), _digests(planned), planned.configs, planned.added)
 
 
 def _digests(planned: Planned) -> dict[str, str]:
@@ -118,7 +120,13 @@ def _files_of(planned: Planned) -> dict[str, bytes]:
             _DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)
         ),
     }
-    return {**files, **{CONFIGS[name]: data for name, data in planned.configs.items()}}
+    added = dict(zip(_added_names(planned.added), planned.added.values(), strict=True))
+    return {**files, **{CONFIGS[name]: data for name, data in planned.configs.items()}, **added}
+
+
+def _added_names(added: Mapping[str, bytes]) -> list[str]:
+    """Return the names under which a plan keeps the files that the pool gets."""
+    return [f"added-{number}" for number in range(1, len(added) + 1)]
 
 
 def _csv(header: tuple[str, ...], rows: Any) -> bytes:
@@ -147,7 +155,17 @@ def _document(planned: Planned, files: Mapping[str, bytes], *, strict: bool) -> 
         "listed": planned.inventory.listed,
         "books": list(planned.books),
         "files": {name: sha256(data) for name, data in files.items()},
+        **_fork_of(planned),
     }
+
+
+def _fork_of(planned: Planned) -> dict[str, Any]:
+    """Return what the plan of a fork says more; nothing for any other."""
+    relabel = planned.change.relabel
+    if relabel is None:
+        return {}
+    levels = {"stage": relabel.stage, "field": relabel.field, "was": relabel.was, "becomes": relabel.becomes}
+    return {"fork": levels, "added": dict(zip(planned.added, _added_names(planned.added), strict=True))}
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -175,7 +193,8 @@ def read_plan(layout: PoolLayout, migration_id: str) -> Plan:
     )
     digests: dict[str, str] = dict(_rows(files[DIGESTS]))
     configs = {name: files[file] for name, file in CONFIGS.items() if file in files}
-    return Plan(migration_id, document, rows, digests, configs)
+    added = {path: files[name] for path, name in document.get("added", {}).items()}
+    return Plan(migration_id, document, rows, digests, configs, added)
 
 
 _AGAIN: Final = "plan again: `genpool migrate plan`"

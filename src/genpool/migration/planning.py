@@ -18,7 +18,7 @@ from genpool.migration.defects import Defect
 from genpool.migration.inventory import AttemptTask, Inventory, Reader
 from genpool.migration.mapping import Mapper, Task, reason_of
 from genpool.migration.reading import Node, read_plain
-from genpool.migration.renames import ATTEMPTS, GENS, MEMBER, Renames, Row, aliases_of, renames_of
+from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Renames, Row, aliases_of, renames_of
 from genpool.signatures import field_problem
 from genpool.slots import read_slots
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
@@ -47,6 +47,8 @@ class Planned:
     """Stage to how many generations are what."""
     configs: Mapping[str, bytes] = field(default_factory=dict)
     """The pool.yaml `before` and `after`; empty where it stays."""
+    added: Mapping[str, bytes] = field(default_factory=dict)
+    """The files that the pool gets: path to content."""
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +69,7 @@ class Planner:
         change: What changes.
         configs: The pool.yaml `before` and `after`; empty where it stays.
         tell: Told how far it is.
+        added: The files that the pool gets: path to content.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Planner:
         change: Change,
         configs: Mapping[str, bytes],
         tell: Callable[[str, int, int], None],
+        added: Mapping[str, bytes] | None = None,
     ) -> None:
+        self._added = added or {}
         self._layout = layout
         self._root = os.fspath(layout.root)
         self._change = change
@@ -118,7 +123,7 @@ class Planner:
         touched = self._books(rows)
         defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=lambda one: (one.path, one.kind))
         classes = self._classes(mapper.defects)
-        return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs)
+        return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs, self._added)
 
     # -- generations -------------------------------------------------------------------------------
 
@@ -127,13 +132,14 @@ class Planner:
             for stage in self._change.now.pipeline:
                 yield from self._found.nodes.of(place, stage.name).values()
 
-    @staticmethod
-    def _is_touched(node: Node) -> bool:
-        return not node.blocked and not (node.sealed and node.new_id == node.gen_id)
+    def _is_touched(self, node: Node) -> bool:
+        may_stay = node.sealed or self._change.relabel is not None
+        return not node.blocked and not (may_stay and node.new_id == node.gen_id)
 
-    @staticmethod
-    def _row(node: Node) -> Row:
-        return Row(node.gen_id, str(node.new_id), node.stage, reason_of(node), int(node.slot or 0), node.place)
+    def _row(self, node: Node) -> Row:
+        relabel = self._change.relabel
+        reason = FORK if relabel is not None and relabel.holds(node.stage, node.gen_id) else reason_of(node)
+        return Row(node.gen_id, str(node.new_id), node.stage, reason, int(node.slot or 0), node.place)
 
     def _text_of(self, node: Node) -> str:
         try:
@@ -363,7 +369,7 @@ class Planner:
         if not rows and not self._configs:
             return {}
         found: dict[str, str] = {}
-        writer = BookWriter(self._root, rows, self._change, self._configs.get("after"))
+        writer = BookWriter(self._root, rows, self._change, self._configs.get("after"), self._added)
         for path in writer.paths():
             if path.endswith(CACHE):
                 continue  # whatever it is when the migration is applied, it goes
@@ -391,9 +397,18 @@ class BookWriter:
         rows: What becomes what.
         change: What changes.
         config: The pool.yaml that the pool gets; None where it stays.
+        added: The files that the pool gets: path to content.
     """
 
-    def __init__(self, root: str, rows: list[Row], change: Change, config: bytes | None) -> None:
+    def __init__(
+        self,
+        root: str,
+        rows: list[Row],
+        change: Change,
+        config: bytes | None,
+        added: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._added = added or {}
         self._root = root
         self._rows = rows
         self._change = change
@@ -406,6 +421,7 @@ class BookWriter:
         for path in _book_paths(self._root):
             if not _why_left(self._root, path):
                 yield path
+        yield from self._added
         if self._config is not None:
             yield "pool.yaml"
 
@@ -426,6 +442,8 @@ class BookWriter:
         renames, name = self._renames_for(path), path.rpartition("/")[2]
         if path == "legacy.csv":
             return books.legacy(data, aliases_of(self._rows)) if self._rows else data
+        if path in self._added:
+            return self._added[path]
         if path == "pool.yaml":
             return self._config
         if data is None or name == "manifest.json":

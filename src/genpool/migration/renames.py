@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 GENS: Final = "gens"
 ATTEMPTS: Final = "attempts"
 MEMBER: Final = "member"
+FORK: Final = "fork"
+"""The reason of what gets another level of an axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Row:
     stage: str
     reason: str
     """`opaque`, an older scheme's name, `parent` (what it refers to gets another id), `identity` (salt, scheme or axes
-    change), `seal` (the id stays, the record gets our format)."""
+    change), `fork` (it gets another level of an axis), `seal` (the id stays, the record gets our format)."""
     replicate: int
     place: str
     """The folder of stage folders that it is in: `gens`, `attempts`, or one of these in the trash; `member` for a task

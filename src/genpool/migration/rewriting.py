@@ -105,7 +105,7 @@ class Rewriter:
         renames = self._renames.get(row.place.rpartition("/")[0], self._renames.get(""))
         stated = {one: value.get(one, self._older(value, one, row)) for one in stage.fields[:-1]}
         fields: dict[str, Json] = {}
-        for name, item in self._change.values(stage, tuple(map(str, stated.values()))).items():
+        for name, item in self._change.values(stage, tuple(map(str, stated.values())), row.old_id).items():
             if name.endswith(REFERENCE_SUFFIX) and renames is not None:
                 parent = stage.parent if name == PARENT_FIELD else None
                 new = renames.anywhere(item) if parent is None else renames.of(parent, item)

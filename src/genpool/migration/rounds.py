@@ -129,7 +129,7 @@ class Round:
 
     def _books(self, what: str, paths: Sequence[str]) -> Steps:
         def make() -> list[Step]:
-            writer = BookWriter(self.root, list(self.plan.rows), self._change, self.plan.config)
+            writer = BookWriter(self.root, list(self.plan.rows), self._change, self.plan.config, self.plan.added)
             folders: dict[str, list[str]] = {}
             caches = [path for path in writer.paths() if path.endswith(CACHE)] if what == "books" else []
             for path in (*paths, *caches):

@@ -14,17 +14,17 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from genpool.canonical import sha256
-from genpool.durable import lies_with_the_file
+from genpool.durable import is_there, lies_with_the_file
 from genpool.errors import PoolError
 from genpool.layout import METADATA
 from genpool.migration import books
 from genpool.migration import journal as kinds
 from genpool.migration.batches import Rewrite, Step
-from genpool.migration.identity import Change
+from genpool.migration.identity import Change, Relabel
 from genpool.migration.inventory import Reader
 from genpool.migration.planning import BookWriter
 from genpool.migration.reading import attempt_values, read_plain
-from genpool.migration.renames import ATTEMPTS, GENS, MEMBER, Row, aliases_of, renames_of
+from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row, aliases_of, renames_of
 from genpool.migration.rewriting import Rewriter
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _GENERATIONS: Final = "since-generations"
 _BOOKS: Final = "since-books"
+KEPT: Final = "kept"
+"""The folder, in the round's, of what was made since and has no place after the rollback."""
 
 
 def carry_over(one: Round, change: Change, tell: Callable[[str, int, int], None]) -> None:
@@ -66,11 +68,18 @@ def carry_over(one: Round, change: Change, tell: Callable[[str, int, int], None]
 
 
 def refuse_changed_config(one: Round) -> None:
-    """Refuse a rollback that would have to undo a person's change of pool.yaml.
+    """Refuse a rollback that would have to undo a person's change of pool.yaml, or of a file that the pool got.
 
     Raises:
-        PoolError: pool.yaml was changed since the migration wrote it.
+        PoolError: pool.yaml, or a file that the pool got, was changed since the migration wrote it.
     """
+    for path, data in one.plan.added.items():
+        if is_there(f"{one.root}/{path}") and read_plain(f"{one.root}/{path}") != data:
+            raise PoolError(
+                f"{path} was changed since the migration wrote it: the rollback would lose that",
+                hint="keep what you wrote under another name, and put back what it wrote (the file "
+                f"{one.plan.document['added'][path]} in migrations/{one.plan.migration_id}/), then roll back",
+            )
     if one.plan.config is None:
         return
     known = {sha256(data) for data in one.plan.configs.values()}
@@ -87,7 +96,7 @@ class _Since:
     def __init__(self, one: Round, change: Change, tell: Callable[[str, int, int], None]) -> None:
         self._one = one
         self._root = one.root
-        self._back = Change(change.target, change.now)
+        self._back = Change(change.target, change.now, relabel=_relabel_back(one, change))
         self._tell = tell
         self._made: dict[str, dict[str, str]] = {}
         """Stage to the id that something made since has now, to the one that it gets."""
@@ -165,7 +174,7 @@ class _Since:
         source, target = (f"{row.place}/{row.stage}/{gen_id}" for gen_id in (row.old_id, row.new_id))
         if target in self._restored:  # something that is restored, or another one of these, needs the place
             folder = self._one.folder.relative_to(self._one.layout.root).as_posix()
-            target = f"{folder}/kept/{source}"
+            target = f"{folder}/{KEPT}/{source}"
         self._restored.add(target)
         return Step(source, target, files)
 
@@ -292,10 +301,10 @@ class _Since:
         renames = self._renames.get(folder, self._renames[""]).first(self._made)
         pipeline = self._back.now.pipeline
         if name == "membership.csv":
-            return books.membership(before, renames, pipeline)
+            return books.membership(before, renames, pipeline, self._back)
         if name == "adopted.json":
             members = writer.before(path.removesuffix(name) + "membership.csv")
-            after = None if members is None else books.membership(members, renames, pipeline)
+            after = None if members is None else books.membership(members, renames, pipeline, self._back)
             return books.adopted(before, renames, members, after)
         if name == "trash.json":
             return books.trashed(before, renames)
@@ -308,6 +317,14 @@ class _Since:
         original = None if was is None else read_plain(kept)
         applied = books.legacy(original, aliases_of(self._one.plan.rows))
         return books.legacy_back(now, applied, original, self._general)
+
+
+def _relabel_back(one: Round, change: Change) -> Relabel | None:
+    """Return which level a fork's rollback gives back, to the generations by the ids that the fork gave them."""
+    if change.relabel is None:
+        return None
+    forked = frozenset(row.new_id for row in one.plan.rows if row.reason == FORK)
+    return Relabel(change.relabel.stage, change.relabel.field, change.relabel.becomes, change.relabel.was, forked)
 
 
 def _path(intent: Intent, name: str) -> str:
