@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
-from genpool.catalog_rows import Row, StageWriter, is_prepared, row_of, transaction
+from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, row_of, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -108,7 +108,7 @@ class CatalogFollower:
             if row is not None:
                 rows[row.gen_id] = row
         writer = StageWriter(database, stage.name)
-        writer.put(list(rows.values()))
+        writer.put(Block.of(list(rows.values())))
         writer.distrust()
         writer.finish()
 

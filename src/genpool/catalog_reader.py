@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from genpool.canonical import canonical_json, hashed, sha256
-from genpool.catalog_rows import Condition, Row, parent_bytes, row_of, row_without_record
+from genpool.catalog_rows import Block, Condition, Row, parent_bytes, row_of, row_without_record
 from genpool.change_tokens import DISTRUST
+from genpool.directory_store import DirectoryStore
 from genpool.durable import lies_with_the_file
 from genpool.errors import GenpoolError, StorageFailed
 from genpool.gen_ids import SCHEME, id_below
@@ -28,10 +29,10 @@ from genpool.signatures import field_problem
 from genpool.slots import seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from genpool.canonical import Json
-    from genpool.directory_store import DirectoryStore
+    from genpool.layout import PoolLayout
     from genpool.signatures import FieldValue
     from genpool.stages import Stage
 
@@ -79,7 +80,7 @@ class StageReader:
             StorageFailed: It cannot be looked at for a reason that is not its own.
         """
         try:
-            # looked at before it is opened: what takes its place in between has another mark, and is read at the next look
+            # looked at before it is opened: what takes its place in between has another mark, and is read at the next
             found = os.lstat(f"{self._folder}/{gen_id}")
             data = self._metadata(gen_id) if S_ISDIR(found.st_mode) else None
             row = None if data is None else self.row(gen_id, data, found)
@@ -112,6 +113,14 @@ class StageReader:
                     raise  # it says nothing about the generation: its slot must not go to another
                 row = row_without_record(gen_id, Condition.UNUSABLE, error.message)
         return row if found is None else _marked(row, found)
+
+    def block(self, gen_ids: Sequence[str]) -> Block:
+        """Look at some generations; one that is gone is left out: its folder changed, and is looked at again.
+
+        Raises:
+            StorageFailed: As of `read`.
+        """
+        return Block.of([row for row in map(self.read, gen_ids) if row.read is not None])
 
     # -- the quick way -----------------------------------------------------------------------------
 
@@ -175,6 +184,9 @@ class StageReader:
         if not _TEXTS.issuperset(map(type, texts)):
             raise TypeError
         stamp, read = (None, None) if found is None else _marks(found)
+        least, most, scored = None, None, None
+        if score is not None:
+            scored, least, most = _number(score["value"]), _number(score["min"]), _number(score["max"])
         return Row(
             stamp,
             read,
@@ -190,7 +202,9 @@ class StageReader:
             None if parsed is None else hashed(parent_bytes(bytes.fromhex(parsed).hex())),
             _count(usage.get("input_tokens")),
             _count(usage.get("output_tokens")),
-            *((None, None, None) if score is None else (_number(score[name]) for name in ("value", "min", "max"))),
+            scored,
+            least,
+            most,
             texts[0],
             texts[1] or MODE_LLM,
             texts[2],
@@ -199,6 +213,11 @@ class StageReader:
 
 
 _TEXTS: Final = frozenset({str, type(None)})
+
+
+def reading(stage: Stage, layout: PoolLayout, salt: str) -> Callable[[Sequence[str]], Block]:
+    """Return what reads generations of a stage, as `StageReader.block` does; for any process."""
+    return StageReader(stage, DirectoryStore(layout, salt)).block
 
 
 def stamp_of(found: os.stat_result) -> int:
