@@ -20,6 +20,7 @@ import os
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -28,7 +29,7 @@ from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.catalog_upkeep import Upkeep
 from genpool.change_tokens import StageToken, slots_digest
 from genpool.durable import make_directory
-from genpool.present import Making, Present
+from genpool.present import Making, Present, choices_key
 from genpool.records import NO_REPLICATE, Score
 from genpool.signatures import Signature
 from genpool.slots import Sibling, assign, read_slots
@@ -337,6 +338,31 @@ class Catalog:
         gen_id, source, choices, replicate = row
         return Signature(stage, (source, *json.loads(choices), slots.get(gen_id, int(replicate or NO_REPLICATE))))
 
+    def odd(self, stage: Stage) -> Present:
+        """Return what a stage holds now, but for its whole generations: `whole` is empty.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._filled(database, stage, {}))
+
+    def near(self, signature: Signature) -> Iterator[tuple[str, Signature]]:
+        """Yield id and signature of generations of a task's stage, among them those nearest to it.
+
+        Nearest is what agrees in most fields, the replicate counting least; of several the first by id. Where slots are
+        not what records say (legacy generations) that is all of the stage; else what starts from the same, and the
+        first of those that agree in most choices.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        stage = signature.stage
+        if self.odd(stage).legacy:
+            yield from self.signatures(stage)
+            return
+        for row in self._asked(stage, lambda database: _near(database, signature)):
+            yield row[0], self._signature(stage, row, {})
+
     # -- questions about one generation: no stage is loaded ----------------------------------------
 
     def entry(self, stage: Stage, gen_id: str) -> Entry | None:
@@ -418,6 +444,25 @@ class Catalog:
             "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
         )
         yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+
+
+def _near(database: sqlite3.Connection, signature: Signature) -> list[Sequence[str]]:
+    """Return id, source, choices and replicate of what `Catalog.near` yields of a stage without legacy generations."""
+    wanted, stage = signature.values[1:-1], signature.stage.name
+    columns = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0"
+    found = database.execute(f"{columns} AND source = ?", (stage, signature.source)).fetchall()
+    best = [choices_key(wanted)]
+    if database.execute(f"{columns} AND choices = ? LIMIT 1", (stage, best[0])).fetchone() is None:
+        query = "SELECT DISTINCT choices FROM gens WHERE stage = ? AND state = 0"
+        agreeing: dict[int, list[str]] = {}
+        for (choices,) in database.execute(query, (stage,)):
+            agreeing.setdefault(sum(map(eq, json.loads(choices), wanted)), []).append(choices)
+        best = agreeing[max(agreeing)] if agreeing else []
+    first = columns + " AND choices IN (SELECT value FROM json_each(?)) %s ORDER BY gen_id LIMIT 1"  # noqa: S608 - our own words
+    of_best = (stage, json.dumps(best))
+    found += database.execute(first % "AND replicate = ?", (*of_best, signature.replicate))
+    found += database.execute(first % "", of_best)
+    return found
 
 
 def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PORTION: Final = 500  # records that are read by one process, one after another
 _BATCH: Final = 20 * _PORTION  # records written in one transaction
 _PROGRESS: Final = 2 * _PORTION  # records between two words about how far it is
-_MANY: Final = 4000  # records that other processes are started for; that takes a tenth of a second
+_MANY: Final = 10_000  # records that other processes are started for; that takes a tenth of a second
 
 
 class Upkeep:
