@@ -46,6 +46,7 @@ bench: $(READY)
 
 proof: $(READY)
 	GENPOOL_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/crash tests/security tests/browser tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py \
+		tests/property/test_catalog_and_files.py \
 		--full --every-bar $(if $(TABLE),--table $(TABLE)) -p no:randomly
 
 docs: $(READY)

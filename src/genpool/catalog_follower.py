@@ -18,10 +18,15 @@ import sqlite3
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
+<<<<<<< HEAD
 from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, row_of, transaction
+=======
+from genpool.catalog_rows import Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
+>>>>>>> main
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,21 +58,25 @@ class CatalogFollower:
         self._given_up = False
         self._waiting: list[MovedIn] = []
         self._last = time.monotonic()
+        self._alone = Lock()
+        """Held while the index is in use: a run that is given up may close it while a thread still writes."""
 
     def moved_in(self, moved: Iterable[MovedIn]) -> None:
         """Note generations that are in their place, their entries flushed. Raises nothing."""
-        if self._given_up:
-            return
-        self._waiting.extend(moved)
-        if len(self._waiting) >= _GROUP or time.monotonic() - self._last >= _SECONDS:
-            self._write(patience=0.0)
+        with self._alone:
+            if self._given_up:
+                return
+            self._waiting.extend(moved)
+            if len(self._waiting) >= _GROUP or time.monotonic() - self._last >= _SECONDS:
+                self._write(patience=0.0)
 
     def close(self) -> None:
         """Write what is noted, and close the index. Raises nothing."""
-        if self._waiting and not self._given_up:
-            self._write(patience=_PATIENCE)
-        self._close()
-        self._given_up = True
+        with self._alone:
+            if self._waiting and not self._given_up:
+                self._write(patience=_PATIENCE)
+            self._close()
+            self._given_up = True
 
     def _close(self) -> None:
         if self._database is not None:
@@ -78,27 +87,28 @@ class CatalogFollower:
     def _write(self, patience: float) -> None:
         self._last = time.monotonic()
         try:
-            database = self._opened()
+            database = self._opened(patience)
             if database is None:
                 self._given_up = True
                 return
             database.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
             with transaction(database):
+                refuse_another_kind(database, self._pipeline, self._salt)
                 for stage, moved in _by_stage(self._waiting):
                     self._put(database, stage, moved)
             self._waiting.clear()
         except (sqlite3.OperationalError, OSError):
-            self._given_up = len(self._waiting) > _MOST  # locked, or no space: perhaps it goes later
+            self._given_up = len(self._waiting) > _MOST  # locked, no space, another's: perhaps it goes later
         except (sqlite3.Error, ValueError):
             self._given_up = True  # the next look reads what this would have noted
         if self._given_up:
             self._waiting.clear()
             self._close()
 
-    def _opened(self) -> sqlite3.Connection | None:
+    def _opened(self, patience: float) -> sqlite3.Connection | None:
         """Return the index as a look has made it; None where there is none, or one of another kind."""
         if self._database is None:
-            self._database = _open(self._layout, self._pipeline, self._salt)
+            self._database = _open(self._layout, self._pipeline, self._salt, patience)
         return self._database
 
     def _put(self, database: sqlite3.Connection, stage: Stage, moved: Sequence[MovedIn]) -> None:
@@ -135,11 +145,11 @@ def _by_stage(moved: Iterable[MovedIn]) -> Iterator[tuple[Stage, list[MovedIn]]]
         yield found[0].record.stage, found
 
 
-def _open(layout: PoolLayout, pipeline: Pipeline, salt: str) -> sqlite3.Connection | None:
+def _open(layout: PoolLayout, pipeline: Pipeline, salt: str, patience: float = _PATIENCE) -> sqlite3.Connection | None:
     """Open the index if it is there and of this kind; making it is the affair of a look."""
     if not layout.catalog.is_file():
         return None
-    database = sqlite3.connect(layout.catalog, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(layout.catalog, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         if is_prepared(database, pipeline, salt):
             database.execute("PRAGMA synchronous = NORMAL")

@@ -7,6 +7,7 @@ the way in which it came to be known.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from genpool.records import NO_REPLICATE
 from genpool.slots import seconds_of
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from genpool.records import Record
@@ -83,6 +83,16 @@ def is_prepared(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> 
         sqlite3.DatabaseError: It is no database.
     """
     return bool(database.execute("PRAGMA user_version").fetchone()[0] == kind_of(pipeline, salt))
+
+
+def refuse_another_kind(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None:
+    """Refuse an index that was made anew since it was opened: for another salt or pipeline, or by another version.
+
+    Raises:
+        sqlite3.OperationalError: It was.
+    """
+    if not is_prepared(database, pipeline, salt):
+        raise sqlite3.OperationalError("the index is of another kind by now")
 
 
 def prepare(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None:

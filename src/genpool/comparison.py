@@ -155,9 +155,9 @@ def _difference(
     pairs = pairs.sort(*family)
     better, worse = pair
     values = pairs["by"].to_numpy()
-    if len(values) and values.mean() < 0:
-        better, worse, values = worse, better, -values
     widest = scale.high - scale.low
+    if len(values) and values.mean() < -1e-12 * widest:
+        better, worse, values = worse, better, -values
     mean = mean_of(values, pairs[COMBO].to_numpy(), level=level, within=(-widest, widest))
     said = None
     if not len(values):

@@ -7,8 +7,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from genpool.aliases import read_aliases
 from genpool.errors import NotFound
 from genpool.filters import Candidate, choose, read_conditions
+from genpool.membership import cohort_ids
 from genpool.signatures import FILE_NAME
 from genpool.stages import PARENT_FIELD
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from genpool.catalog import Catalog
+    from genpool.layout import PoolLayout
     from genpool.records import Record
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
@@ -59,22 +62,24 @@ def stated(record: Record) -> dict[str, FieldValue]:
 
 
 def all_matching(
+    layout: PoolLayout,
     pipeline: Pipeline,
     store: GenerationStore,
-    catalog: Catalog,
-    cohorts: Iterable[str],
+    open_catalog: Callable[[], Catalog],
     *,
-    stage: Stage | None = None,
+    stage: str | None = None,
     where: Mapping[str, Iterable[str]] | None = None,
     origins: Collection[str] = (),
 ) -> Listing:
-    """Return the generations of a whole pool that are asked for, by stage and id; see `CohortScope.matching`.
+    """Return the generations of a whole pool that are asked for, by stage and id; see `Pool.matching`.
 
     A legacy generation's replicate is its slot.
     """
-    conditions = read_conditions(pipeline, where or {}, stage)
-    signatures = {one.name: dict(catalog.signatures(one)) for one in pipeline}
-    present = {one.name: catalog.present(one) for one in ((stage,) if stage else pipeline)}
+    asked = None if stage is None else pipeline[stage]
+    with closing(open_catalog()) as catalog:
+        conditions = read_conditions(pipeline, read_aliases(layout).conditions(where or {}), asked)
+        signatures = {one.name: dict(catalog.signatures(one)) for one in pipeline}
+        present = {one.name: catalog.present(one) for one in ((asked,) if asked else pipeline)}
 
     def fields_of(of: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
         found = signatures[of.name].get(gen_id)
@@ -84,12 +89,19 @@ def all_matching(
         Candidate(pipeline[name], gen_id, present[name].origin(gen_id))
         for name in present
         for gen_id in signatures[name]
+        if gen_id in present[name].whole  # it may be gone since
     ]
-    chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohorts)
+    chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohort_ids(layout))
     members = []
     for one in (candidates[at] for at in chosen.places):
+        try:
+            record = store.record(one.stage, one.gen_id)
+        except NotFound:
+            if one.gen_id in store.listed(one.stage):
+                raise
+            continue  # it was removed meanwhile
         fields = signatures[one.stage.name][one.gen_id].as_dict()
-        members.append(MemberState(one.stage.name, one.gen_id, MADE, store.record(one.stage, one.gen_id), fields))
+        members.append(MemberState(one.stage.name, one.gen_id, MADE, record, fields))
     damaged = [gen_id for name in present for gen_id in present[name].unusable]
     return Listing(tuple(members), (*(candidates[at].gen_id for at in chosen.unread), *damaged))
 

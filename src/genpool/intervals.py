@@ -87,6 +87,8 @@ def mean_of(
     if not len(numbers):
         return Mean(0, 0, None, level=level, said="nothing was judged")
     mean = float(sums.sum() / counts.sum())
+    if abs(mean) <= 1e-12 * float(np.abs(numbers).max()):
+        mean = 0.0  # thirds that cancel out leave a last bit
     sd = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
     said = _why_none(numbers, sums / counts, unit)
     if said is not None:

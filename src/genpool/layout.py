@@ -150,6 +150,15 @@ class PoolLayout:
         return self.trash / check_name(trash_id, "trash id") / "trash.json"
 
     @property
+    def migrations(self) -> Path:
+        """One folder a migration: its plan, what it did, and the originals until it is closed."""
+        return self.root / "migrations"
+
+    def migration(self, migration_id: str) -> Path:
+        """Return the folder of a migration."""
+        return self.migrations / check_name(migration_id, "migration id")
+
+    @property
     def private(self) -> Path:
         """Caches, staging and locks; may be deleted when no run is active."""
         return self.root / ".genpool"

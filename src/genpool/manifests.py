@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from genpool.aliases import read_aliases
 from genpool.change_tokens import still_holds
 from genpool.durable import flush_directory, reading, refuse_link, replace_file, storage_errors
 from genpool.errors import CorruptFile, GenpoolError, StorageFailed, UnsupportedFormat
@@ -194,7 +195,7 @@ class Manifests:
     def _made(self, cohort_id: str) -> Manifest:
         """Return what a cohort's manifest must hold now."""
         data = membership_data(self._layout, cohort_id)
-        members = members_of(data, self._pipeline, str(self._layout.membership(cohort_id)))
+        members = members_of(data, self._pipeline, str(self._layout.membership(cohort_id)), read_aliases(self._layout))
         standing = CatalogStanding(members, self._open, cohort_id, self._salt)
         stages = {name: standing.columns(name) for name in standing.stages}
         digest = hashlib.sha256(data).hexdigest()

@@ -16,16 +16,18 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from genpool.aliases import read_aliases
 from genpool.coded import Coded, Coder
 from genpool.durable import reading, refuse_link
 from genpool.errors import CorruptFile, NotFound, nearest
 from genpool.signatures import FILE_NAME, reference_problem, replicate_problem
-from genpool.stages import REPLICATE_FIELD
+from genpool.stages import PARENT_FIELD, REPLICATE_FIELD
 
 if TYPE_CHECKING:
     from _csv import Reader
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from genpool.aliases import Aliases
     from genpool.layout import PoolLayout
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline, Stage
@@ -100,7 +102,8 @@ def read_members(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> Memb
         CorruptFile: A line is not a member.
         StorageFailed: It, or the cohort's folder, is a link, or it cannot be read.
     """
-    return members_of(membership_data(layout, cohort_id), pipeline, str(layout.membership(cohort_id)))
+    data, where = membership_data(layout, cohort_id), str(layout.membership(cohort_id))
+    return members_of(data, pipeline, where, read_aliases(layout))
 
 
 def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
@@ -116,13 +119,14 @@ def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
         raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
 
 
-def members_of(data: bytes, pipeline: Pipeline, where: str) -> Members:
+def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases | None = None) -> Members:
     """Return the members that the bytes of a membership list.
 
     Args:
         data: The bytes.
         pipeline: The pool's stages.
         where: The path, for messages.
+        aliases: What ids became, if the pool was migrated: a membership may be older than that.
 
     Raises:
         CorruptFile: A line is not a member.
@@ -132,9 +136,31 @@ def members_of(data: bytes, pipeline: Pipeline, where: str) -> Members:
     except UnicodeDecodeError as error:
         raise CorruptFile(f"{where}: not UTF-8 ({error.reason} at byte {error.start})", hint=_ANEW) from None
     try:
-        return _members_of(text, pipeline)
+        members = _members_of(text, pipeline)
+        return _by_present_ids(members, aliases) if aliases else members
     except (csv.Error, _NotAMember):
         raise _refusal(csv.reader(io.StringIO(text, newline="")), pipeline, where) from None
+
+
+def _by_present_ids(members: Members, aliases: Aliases) -> Members:
+    """Return members by the ids that they have now; their fields are still read only if they are asked for."""
+    stages = {
+        name: StageMembers(
+            one.stage,
+            [aliases.resolve(name, gen_id) for gen_id in one.gen_ids],
+            lambda one=one: _with_present_parents(one, aliases),  # type: ignore[misc]
+        )
+        for name, one in members.stages.items()
+    }
+    return Members(stages, members.runs)
+
+
+def _with_present_parents(one: StageMembers, aliases: Aliases) -> Mapping[str, Coded[str]]:
+    parents, stage = one.fields.get(PARENT_FIELD), one.stage.parent
+    if parents is None or stage is None:
+        return one.fields
+    now = [aliases.resolve(stage, value) for value in parents.values]
+    return {**one.fields, PARENT_FIELD: Coded.recoded(now, parents.codes)}
 
 
 class _NotAMember(Exception):

@@ -14,13 +14,14 @@ import orjson
 from genpool.errors import GenpoolError, InputError
 from genpool.gen_ids import gen_id as id_of
 from genpool.planner import Plan, State
-from genpool.signatures import Signature
+from genpool.signatures import Signature, reference_problem
 from genpool.yaml_reader import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from genpool.aliases import Aliases
     from genpool.planner import StagePlan
     from genpool.stages import Pipeline
 
@@ -31,19 +32,20 @@ _Wanted = dict[tuple[object, ...], tuple[int, str | None]]
 """The values of a signature to the line that names it and the id that this line gives."""
 
 
-def restrict(plan: Plan, file: Path, salt: str) -> Plan:
+def restrict(plan: Plan, file: Path, salt: str, aliases: Aliases | None = None) -> Plan:
     """Return a plan of which only the tasks of a file, and those above them, are to be made.
 
     Args:
         plan: The whole plan; every task stays a member.
         file: JSONL: stage, signature and, if it is known, gen_id of one task a line.
         salt: The pool's salt.
+        aliases: What ids became in a migration, if the pool had one.
 
     Raises:
         InputError: The file cannot be read, or a line is no task of the plan; every problem is listed.
     """
     problems = Problems(str(file))
-    wanted = _read(file, plan, problems)
+    wanted = _read(file, plan, aliases, problems)
     keep: set[tuple[str, int]] = set()
     for name, lines in wanted.items():
         keep.update((name, index) for index in _found(plan.stage(name), lines, salt, plan.cohort_id, problems))
@@ -56,7 +58,7 @@ def restrict(plan: Plan, file: Path, salt: str) -> Plan:
     return replace(plan, stages=tuple([_held(stage, keep) for stage in plan.stages]))
 
 
-def _read(file: Path, plan: Plan, problems: Problems) -> Mapping[str, _Wanted]:
+def _read(file: Path, plan: Plan, aliases: Aliases | None, problems: Problems) -> Mapping[str, _Wanted]:
     """Return the tasks that a file names, by stage."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -75,6 +77,9 @@ def _read(file: Path, plan: Plan, problems: Problems) -> Mapping[str, _Wanted]:
             problems.add(error.message, number, error.hint)
             continue
         name = signature.stage.name
+        if aliases is not None:
+            signature = aliases.signature(signature)
+            given = aliases.resolve(name, given) if given and not reference_problem(given) else given
         if name not in planned:
             hint = f"it has {', '.join(planned)}"
             problems.add(f"cohort {plan.cohort_id!r} selects nothing in stage {name!r}", number, hint)

@@ -72,8 +72,9 @@ _SCORE_LINE: Final = re.compile(
     rf"[\s>*_#`~-]*score{_MARKS}[:=]{_MARKS}(?P<score>{_NUMBER})(?:\s*/\s*(?P<of>[0-9]+(?:\.[0-9]+)?))?[\s*_`~.]*",
     re.IGNORECASE,
 )
-_FRACTION: Final = re.compile(
-    rf"(?<![\w./+-])(?P<score>{_NUMBER})(?:\s?/\s?|\sout\sof\s)(?P<of>[0-9]+(?:\.[0-9]+)?)(?=[\s*_`~.!)\]]*\Z)",
+_FRACTION: Final = re.compile(  # 7,5/10 is not 5, nor is the end of a range a score
+    rf"(?<![\w./+\u2212-])(?<![0-9][,'\u2019\u00b7\u2013\u2014])(?<![0-9]\s(?:to|or)\s)"
+    rf"(?P<score>{_NUMBER})(?:\s?/\s?|\sout\sof\s)(?P<of>[0-9]+(?:\.[0-9]+)?)(?=[\s*_`~.!)\]]*\Z)",
     re.IGNORECASE,
 )
 _DIGITS: Final = re.compile(

@@ -10,64 +10,54 @@ pool.scope("demo").counts()       # asks about the cohort
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genpool.adoption import adopt, record_slots
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.catalog_follower import following
-from genpool.claims import claimed
-from genpool.compiler import Selection, compile_spec
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
-from genpool.drift import PARENT, accept, among, find_drift, read_accepted, sources_now, text_diff
-from genpool.errors import Drifted
-from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
-from genpool.finding import Listing, all_matching, beginning_with, find_attempts, find_generation
-from genpool.from_reader import Ranking
+from genpool.drift import accept
+from genpool.finding import Listing, all_matching
 from genpool.gen_ids import gen_id
 from genpool.inputs import Inputs
 from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
-from genpool.lineage import plan_roots
-from genpool.locks import pool_lock
 from genpool.manifests import Manifests
 from genpool.membership import cohort_ids
-from genpool.mounts import check_file_system
 from genpool.new_pool import make_pool
-from genpool.only import restrict
-from genpool.planner import Drift, Plan, make_plan
+from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
-from genpool.present import Present, as_configured
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
-from genpool.roots import RootFinder
+from genpool.runs import Runs
 from genpool.scope import CohortScope
-from genpool.scores import aggregated_scores, axes_of
-from genpool.spec import CohortSpec, parse_spec, read_spec
-from genpool.tables import generation_scores, top_texts
-from genpool.trash import Trashed, read_trash, refuse_while_open
-from genpool.trial import try_templates
-from genpool.why import Why, explain, signature_of
+from genpool.scores import aggregated_scores
+from genpool.trash import Trashed, read_trash
+from genpool.typed_ids import TypedIds
+from genpool.why import Why, explain
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
 
     from genpool.doctor import Progress
+    from genpool.estimate import Estimate
     from genpool.llm.client import ModelClient
+    from genpool.planner import Drift, Plan
     from genpool.records import Record
     from genpool.removal import Removal
     from genpool.runner import Runner, RunReport, Watcher
     from genpool.scores import Judged
     from genpool.signatures import Signature
+    from genpool.spec import CohortSpec
     from genpool.stages import Stage
     from genpool.store import Attempt
 
@@ -90,7 +80,13 @@ class Pool:
         self.store = DirectoryStore(self.layout, self.config.salt)
         self.reading: Callable[[int, int], None] | None = None
         """Told how many records of how many were read, while the catalog reads many."""
-        self._removals = Removals(self.layout, self.config.pipeline, self.store, self.catalog)
+        parts = self.layout, self.config.pipeline, self.store, self.catalog
+        self._typed_ids = TypedIds(*parts)
+        self._removals = Removals(*parts)
+        self._planning = Planning(
+            self.layout, self.config, self.store, self.catalog, self._typed_ids, lambda cohorts: self.scores(*cohorts)
+        )
+        self._runs = Runs(self.config, self.store, self._planning, self.manifests)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Pool:
@@ -143,11 +139,7 @@ class Pool:
         Raises:
             InvalidSpec: It is not usable; every problem is listed.
         """
-        return self._read(cohort_id, self.inputs)
-
-    def _read(self, cohort_id: str, inputs: Inputs, *, refresh: bool = False) -> CohortSpec:
-        find_roots = RootFinder(self.layout, self.config.pipeline, self._present, self._best, refresh=refresh)
-        return read_spec(cohort_id, self.config, inputs, find_roots)
+        return self._planning.spec(cohort_id, self.inputs)
 
     def plan(self, cohort_id: str, *, retry_exhausted: bool = False, refresh: bool = False) -> Plan:
         """Set what a cohort wants against what exists. Writes nothing but a cache.
@@ -161,71 +153,25 @@ class Pool:
             InvalidSpec: The spec is not usable; every problem is listed.
             InvalidTemplate: A template cannot be rendered.
         """
-        inputs = self.inputs
-        with self._catalog_ahead() as catalog:
-            selection = self._selection(self._read(cohort_id, inputs, refresh=refresh), inputs)
-            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
+        return self._planning.plan(cohort_id, retry_exhausted=retry_exhausted, refresh=refresh)
 
     def plan_text(self, cohort_id: str, text: str, file: str) -> Plan:
         """Plan a spec that is none of the pool's files, as `plan` does; `file` is what problems call it."""
-        inputs = self.inputs
-        spec = parse_spec(cohort_id, text, file, self.config, inputs)
-        selection = self._selection(spec, inputs)
-        with self._catalog_ahead() as catalog:
-            return self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
-
-    @contextmanager
-    def _catalog_ahead(self) -> Iterator[Catalog]:
-        """Open the catalog, which begins to read what a plan will ask it."""
-        with closing(self.catalog()) as catalog:
-            catalog.read_ahead()
-            yield catalog
-
-    def _planned(
-        self, cohort_id: str, selection: Selection, inputs: Inputs, catalog: Catalog, *, retry_exhausted: bool
-    ) -> Plan:
-        def present(stage: Stage) -> Present:
-            return as_configured(stage, catalog.on_shelf(stage))
-
-        roots, pipeline = selection.roots, self.config.pipeline
-        plan = make_plan(
-            cohort_id,
-            selection,
-            self.config,
-            self.store,
-            present,
-            lineage=plan_roots(roots, pipeline, present, catalog.signatures) if roots else (),
-            retry_exhausted=retry_exhausted,
-        )
-        drift = find_drift(plan, self.config, inputs, catalog, read_accepted(self.layout))
-        return plan.with_present(drift, lambda stage, ids: claimed(self.layout, stage.name, ids))
+        return self._planning.plan_text(cohort_id, text, file)
 
     def estimate(self, plan: Plan) -> Estimate:
         """Return what the calls of a plan will take: tokens and cost, low, expected and high."""
-        with closing(self.catalog()) as catalog:
-            return estimate(plan, self.config, self.inputs, catalog.usage, lengths_in(self.store))
+        return self._planning.estimate(plan)
 
     def catalog(self) -> Catalog:
         """Return the index of the store; the caller closes it."""
         return Catalog(self.layout, self.config.pipeline, self.store, self.reading)
 
-    def _selection(self, spec: CohortSpec, inputs: Inputs) -> Selection:
-        """Return what a spec selects; its templates are known to render."""
-        selection = compile_spec(spec, inputs.template)
-        inputs.book.new(selection.combos)  # one id for two things is refused before anything is made of it
-        try_templates(selection, inputs, self.config.pipeline)
-        return selection
-
     # -- drift -------------------------------------------------------------------------------------
 
     def drift_diffs(self, cohort_id: str) -> list[tuple[Drift, list[str]]]:
         """Return what drifted under a cohort's generations, each with a text diff of then and now."""
-        inputs = self.inputs
-        selection = self._selection(self._read(cohort_id, inputs), inputs)
-        with self._catalog_ahead() as catalog:
-            plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=False)
-        now = sources_now(plan, self.config, inputs)
-        return [(one, [] if one.kind == PARENT else text_diff(one, now, self.store.source)) for one in plan.drift]
+        return self._planning.drift_diffs(cohort_id)
 
     def accept_drift(self, cohort_id: str, names: Collection[tuple[str, str]] | None = None) -> list[Drift]:
         """Note in drift.csv that a person accepts what drifted under a cohort's generations.
@@ -240,7 +186,7 @@ class Pool:
         Raises:
             StorageFailed: drift.csv cannot be written.
         """
-        chosen = among(self.plan(cohort_id).drift, names)
+        chosen, _ = self._planning.drifted(cohort_id, names)
         if chosen:
             accept(self.layout, chosen)
         return chosen
@@ -279,14 +225,9 @@ class Pool:
             cohort_id: The cohort.
             names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
         """
-        plan = self.plan(cohort_id)
-        chosen = among(plan.drift, names)
-        drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
-        tasks = [(part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)]
+        chosen, tasks = self._planning.drifted(cohort_id, names)
         removal = self._removals.plan_regeneration(cohort_id, tasks)
-        with closing(self.catalog()) as catalog:
-            again = estimate_again(removal.goes, catalog, self.config, self.inputs, lengths_in(self.store))
-        return chosen, replace(removal, again=again)
+        return chosen, replace(removal, again=self._planning.estimate_again(removal.goes))
 
     def regenerate(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
@@ -350,8 +291,7 @@ class Pool:
             PoolBusy: Somebody else uses the pool.
             StorageFailed: The file system refused.
         """
-        with pool_lock(self.layout, "genpool doctor --fix", exclusive=True):
-            return mend(self.layout, self.config.pipeline, self.store, self.examine(progress, processes))
+        return mend(self.layout, self.config.pipeline, self.store, progress, processes)
 
     # -- what was bought ---------------------------------------------------------------------------
 
@@ -424,39 +364,16 @@ class Pool:
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
-        from genpool.execution import RunOptions, execute  # brings asyncio's machinery: only when something is made
+        from genpool.execution import RunOptions  # brings asyncio's machinery: only when something is made
 
-        inputs = self.inputs
-        spec = self._read(cohort_id, inputs, refresh=refresh)
-        selection = self._selection(spec, inputs)
-        if not any_file_system:
-            check_file_system(self.layout)
-        with pool_lock(self.layout, f"genpool run {cohort_id}"):
-            refuse_while_open(self.layout)
-
-            def planned() -> Plan:
-                with self._catalog_ahead() as catalog:
-                    plan = self._planned(cohort_id, selection, inputs, catalog, retry_exhausted=retry_exhausted)
-                return self._narrowed(plan, on_drift, only)
-
-            plan = record_slots(self.layout, planned(), planned)
-            adopt(self.layout, spec, plan, inputs, self.config.models)
-            options = RunOptions(models, watch, started, retry_exhausted)
-            with following(self.store, self.config.pipeline):
-                report = await execute(plan, self.config, self.store, inputs, options)
-            if not report.interrupted:  # who wants to leave is not kept waiting for a cache
-                self.manifests.keep_up(cohort_id)
-            return report
-
-    def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
-        """Return the part of a plan that a run is to make; nothing was written yet."""
-        if plan.drift and on_drift == "fail":
-            name = plan.cohort_id
-            raise Drifted(
-                f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
-                hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
-            )
-        return plan if only is None else restrict(plan, Path(only), self.config.salt)
+        return await self._runs.run(
+            cohort_id,
+            RunOptions(models, watch, started, retry_exhausted),
+            on_drift=on_drift,
+            only=only,
+            refresh=refresh,
+            any_file_system=any_file_system,
+        )
 
     @property
     def manifests(self) -> Manifests:
@@ -472,14 +389,6 @@ class Pool:
             NotFound: The cohort has no membership; it was never run.
         """
         return CohortScope(self.layout, self.config.pipeline, self.store, self.catalog, cohort_id, self.config.salt)
-
-    def _best(self, stage: Stage, cohort_ids: Sequence[str], number: int, by: str) -> Ranking:
-        """Return the best texts of a stage in some cohorts, by the judgements that are in them."""
-        import polars as pl
-
-        judgements = self.scores(*cohort_ids).filter(pl.col("judged_stage") == stage.name)
-        best = top_texts(generation_scores(judgements, axes_of(self.config.pipeline)), number, by)
-        return Ranking(tuple(best.frame["judged_gen_id"]), best.notes)
 
     def wide_scope(self, cohort_ids: Sequence[str] = ()) -> Judged:
         """Return what tables are made from: one cohort, several together, or without any all that the pool holds.
@@ -514,15 +423,8 @@ class Pool:
             UsageError: No generation has such a field or level, or no cohort is named so.
             CorruptGeneration: The record of a generation that is asked for is damaged.
         """
-        pipeline = self.config.pipeline
-        asked = None if stage is None else pipeline[stage]
-        with closing(self.catalog()) as catalog:
-            known = self.cohort_ids()
-            return all_matching(pipeline, self.store, catalog, known, stage=asked, where=where, origins=origins)
-
-    def _present(self, stage: Stage) -> Present:
-        with closing(self.catalog()) as catalog:
-            return catalog.present(stage)
+        pipeline, store = self.config.pipeline, self.store
+        return all_matching(self.layout, pipeline, store, self.catalog, stage=stage, where=where, origins=origins)
 
     def gen_id(self, signature: Signature) -> str:
         """Return the deterministic id of a signature in this pool."""
@@ -537,10 +439,9 @@ class Pool:
         Raises:
             NotFound: The id is neither.
         """
-        pipeline = self.config.pipeline
         with closing(self.catalog()) as catalog:
-            signature = signature_of(self.layout, pipeline, catalog, task) if isinstance(task, str) else task
-            return explain(self.layout, pipeline, catalog, self.config.salt, signature)
+            signature = self._typed_ids.signature(task, catalog)
+            return explain(self.layout, self.config.pipeline, catalog, self.config.salt, signature)
 
     def children(self, record: Record) -> list[tuple[str, str]]:
         """Return stage and id of every generation that starts from one."""
@@ -549,17 +450,16 @@ class Pool:
             return [(stage.name, gen_id) for stage in below for gen_id in catalog.children(stage, record.gen_id)]
 
     def find_generation(self, gen_id: str) -> Record:
-        """Return the record of a generation by its id, or by the only id that starts so.
+        """Return the record of a generation by its id, by one that it had before a migration, or by how one begins.
 
         Raises:
             NotFound: There is none, or more than one.
         """
-        return find_generation(self.config.pipeline, self.store, self.catalog, gen_id)
+        return self._typed_ids.generation(gen_id)
 
     def is_generation(self, beginning: str) -> bool:
         """Return whether anything that is kept as a generation has an id that begins so."""
-        with closing(self.catalog()) as catalog:
-            return any(beginning_with(catalog, stage, beginning, 1) for stage in self.config.pipeline)
+        return self._typed_ids.is_generation(beginning)
 
     def find_attempts(self, gen_id: str) -> tuple[Stage, str, tuple[Attempt, ...]] | None:
         """Return stage, id and attempts of a task by its id or the only one that starts so; None where none were kept.
@@ -567,4 +467,4 @@ class Pool:
         Raises:
             NotFound: Attempts at several tasks were kept whose ids start so.
         """
-        return find_attempts(self.config.pipeline, self.store, gen_id)
+        return self._typed_ids.attempts(gen_id)

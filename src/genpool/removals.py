@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from genpool.catalog_follower import note_removed
 from genpool.locks import pool_lock
+from genpool.migration.waiting import refuse_while_open
 from genpool.present import Present, as_configured
 from genpool.removal import PURGE, REGENERATE, carried_out, plan_purge, plan_regeneration, read_holdings
 from genpool.trash import finish_interrupted, throw_away, undo
@@ -112,6 +113,7 @@ class Removals:
         Gives what had been interrupted and is finished now.
         """
         with pool_lock(self._layout, verb, exclusive=True):
+            refuse_while_open(self._layout)
             yield [self._noted(one) for one in finish_interrupted(self._layout, but=but)]
 
     def _holdings(self) -> Holdings:

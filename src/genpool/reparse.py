@@ -28,6 +28,7 @@ from genpool.errors import CorruptGeneration, GenpoolError
 from genpool.ledger import REPARSE, Ledger, utc_now
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import read_membership
+from genpool.migration import waiting
 from genpool.parsers import ParseFailure
 from genpool.prompts import DEFAULT_TEMPLATE
 from genpool.records import MODE_LLM, PROMOTED
@@ -344,6 +345,7 @@ def reparse_attempts(
         store.session(),
     ):
         refuse_while_open(layout)
+        waiting.refuse_while_open(layout)  # a promotion takes an attempt away that a rollback must find
         reparse_id = f"{REPARSE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         ledger = Ledger(layout.ledger, reparse_id, cohort_id)
         try:

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from genpool.adoption import read_frozen
+from genpool.aliases import read_aliases
 from genpool.errors import CorruptFile, GenpoolError, nearest
 from genpool.from_reader import BEST, UNION, From, Listed, Query, Ranking, Roots, Typed
 from genpool.membership import cohort_ids, read_membership
@@ -57,6 +58,7 @@ class RootFinder:
         self._present = cache(present)
         self._best = best
         self._refresh = refresh
+        self._aliases = read_aliases(layout)
 
     def __call__(self, cohort_id: str, source: From, problems: Problems) -> Roots | None:
         """Return the generations, or None where something is wrong with them, which is noted."""
@@ -89,6 +91,7 @@ class RootFinder:
     def _match(self, typed: Typed, problems: Problems) -> tuple[Stage, str] | None:
         """Return the generation of an id, or the only one whose id begins so."""
         exact = [(stage, typed.text) for stage in self._pipeline if typed.text in self._present(stage).whole]
+        exact = exact or [(self._pipeline[name], gen_id) for name, gen_id in self._aliased(typed.text)]
         matches = exact or (list(self._beginning(typed.text)) if typed.text else [])
         if len(matches) == 1:
             return matches[0]
@@ -105,6 +108,14 @@ class RootFinder:
             said, hint = f"no generation has the id {typed.text!r}", self._nearest(typed.text) or ""
         problems.add(where + said, typed.line, hint or None)
         return None
+
+    def _aliased(self, typed: str) -> list[tuple[str, str]]:
+        """Return stage and present id of the generations that had an id before a migration."""
+        return [
+            (name, gen_id)
+            for name, gen_id in sorted(set(self._aliases.find(typed)))
+            if gen_id in self._present(self._pipeline[name]).whole
+        ]
 
     @cache  # noqa: B019 - a finder lives for one command
     def _sorted(self, stage: Stage) -> list[str]:
@@ -145,6 +156,7 @@ class RootFinder:
             changed = ("from: the query is not the one that was adopted; it was resolved anew",)
             return self._resolved(cohort_id, query, problems, changed if frozen and not self._refresh else ())
         whole = self._present(query.stage).whole
+        frozen = [self._aliases.resolve(query.stage.name, gen_id) for gen_id in frozen]
         gone = [gen_id for gen_id in frozen if gen_id not in whole]
         if gone:
             said = f"from: {len(gone)} of {len(frozen)} adopted generations are no longer there: {_some(gone)}"

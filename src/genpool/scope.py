@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from genpool.aliases import read_aliases
 from genpool.coded import Coded
 from genpool.errors import CorruptGeneration, InvalidSignature, PoolError
 from genpool.filters import choose_rows, read_conditions
@@ -221,7 +222,7 @@ class CohortScope:
             CorruptGeneration: The record of a member that is asked for is damaged.
         """
         asked = None if stage is None else self._pipeline[stage]
-        conditions = read_conditions(self._pipeline, where or {}, asked)
+        conditions = read_conditions(self._pipeline, read_aliases(self._layout).conditions(where or {}), asked)
         tables = {name: self._standing.columns(name) for name in self._standing.stages if stage in {None, name}}
         known = cohort_ids(self._layout) if origins else ()
         chosen = choose_rows(self._pipeline, tables, self._fields_of, conditions, origins, known)

@@ -321,7 +321,7 @@ def _problem() -> pl.Expr:
     return (
         pl.when(wrong)
         .then(pl.lit("its metadata has no score that is a number on a scale"))
-        .when(~least.is_finite() | ~most.is_finite() | (least >= most))
+        .when(~(most - least).is_finite() | (least >= most))
         .then(pl.format("its scale, {}, is none", scale))
         .when(~score.is_finite())
         .then(pl.lit("its score is not a number"))

@@ -128,6 +128,14 @@ def assignment_of(line: str) -> tuple[str, str, int] | None:
     return None if slot is None or reference_problem(row[1]) else (row[0], row[1], slot)
 
 
+def alias_of(line: str) -> tuple[str, str, str] | None:
+    """Return stage, old id and new id of a line of legacy.csv, or None where its id became no other."""
+    row = _cells(line)
+    if len(row) < len(HEADER) or not row[3] or reference_problem(row[1]) or reference_problem(row[3]):
+        return None
+    return None if row[1] == row[3] or is_header(line) else (row[0], row[1], row[3])
+
+
 def _cells(line: str) -> list[str]:
     """Return the cells of one line; a quotation mark that is never closed spoils its own line alone."""
     try:
@@ -142,9 +150,9 @@ def _slot(text: str) -> int | None:
     return None if replicate_problem(number) else number
 
 
-def slot_lines(assignments: Iterable[tuple[str, str, int]]) -> bytes:
-    """Return the lines of legacy.csv for some assignments (stage, gen id, slot)."""
+def slot_lines(assignments: Iterable[tuple[str, str, int] | tuple[str, str, int, str]]) -> bytes:
+    """Return the lines of legacy.csv for some assignments: stage, gen id, slot, and the new id where there is one."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerows((stage, gen_id, slot, "") for stage, gen_id, slot in assignments)
+    writer.writerows((*one, "")[: len(HEADER)] for one in assignments)
     return out.getvalue().encode()

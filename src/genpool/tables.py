@@ -3,7 +3,8 @@
 What is compared is made comparable or is not compared:
 
 - Repeated judgements of a text by one rubric and one judge are averaged first: they are one opinion, not several texts.
-- A mean over rubrics and judges is over each of them once, however often each spoke, and only where all have spoken.
+- A text is the mean of its rubrics, a rubric that of its judges, however often each spoke; a text that not all have
+  spoken of is in no mean.
 - Scores on different scales are normalised to 0..1 before they are averaged, and the column `scale` says so.
 
 Where there is no number to give, `note` says why.
@@ -11,7 +12,7 @@ Where there is no number to give, `note` says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from genpool.errors import UsageError, nearest
@@ -19,7 +20,7 @@ from genpool.from_reader import MEAN_SCORE
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, member_lineages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -39,6 +40,8 @@ class Table:
 
     frame: pl.DataFrame
     notes: tuple[str, ...] = ()
+    speakers: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """The columns of scores to judging stage, rubric and judge: names cannot be told apart in `score:a:b:c`."""
 
 
 # --- what can be averaged ---------------------------------------------------------------------------
@@ -134,7 +137,8 @@ def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
         )
         .with_columns(pl.when(pl.col("note") != "").then("note").alias("note"))
     )
-    for cell in per["cell"].unique(maintain_order=True).sort().to_list():
+    speakers = per.select("cell", "stage", "rubric", pl.col("judge").fill_null("-")).unique("cell").sort("cell")
+    for cell in speakers["cell"]:
         one = per.filter(pl.col("cell") == cell).select(
             "judged_gen_id", pl.col("value").alias(f"score:{cell}"), pl.col("n").alias(f"n:{cell}")
         )
@@ -148,7 +152,7 @@ def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
     incomplete = table.filter(pl.col(MEAN_SCORE).is_null()).height
     if incomplete:
         notes.append(f"{incomplete} of {table.height} texts have no mean_score: `note` says why")
-    return Table(table, tuple(notes))
+    return Table(table, tuple(notes), {f"score:{cell}": (a, b, c) for cell, a, b, c in speakers.rows()})
 
 
 def _per_text(judgements: pl.DataFrame) -> pl.DataFrame:
@@ -180,26 +184,29 @@ def _mean_over_rubrics(per: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit(NORMALISED))
         .alias("scale"),
         pl.col("cell").n_unique().alias("wanted"),
+        pl.col("stage").unique().sort().alias("judging"),
     )
     spoken = per.drop("scale").join(stages, on="judged_stage", how="left", nulls_equal=True, maintain_order="left")
     spoken = spoken.with_columns(pl.when(scale == NORMALISED).then("normalised").otherwise("value").alias("value"))
     rubrics = spoken.group_by("judged_gen_id", "stage", "rubric", maintain_order=True).agg(
-        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted").first()
+        pl.col("value").mean(), pl.col("n").sum(), pl.len().alias("cells"), pl.col("scale", "wanted", "judging").first()
     )
     means = rubrics.group_by("judged_gen_id", maintain_order=True).agg(
         pl.col("value").mean().alias(MEAN_SCORE),
         pl.col("n").sum().alias("judgements"),
         pl.col("cells").sum(),
-        pl.col("scale", "wanted").first(),
+        pl.col("scale", "wanted", "judging").first(),
     )
+    mixed = pl.col("judging").list.len() > 1
+    apart = pl.format("judged by several stages, which are never mixed: {}", pl.col("judging").list.join(", "))
     lacking = pl.col("cells") < pl.col("wanted")
     notes = _lacking(per, means.filter(lacking)["judged_gen_id"])
     return means.join(notes, on="judged_gen_id", how="left", maintain_order="left").select(
         "judged_gen_id",
-        pl.when(~lacking).then(MEAN_SCORE).alias(MEAN_SCORE),
-        "scale",
+        pl.when(~lacking & ~mixed).then(MEAN_SCORE).alias(MEAN_SCORE),
+        pl.when(~mixed).then("scale").alias("scale"),
         "judgements",
-        pl.col("note").fill_null(""),
+        pl.when(mixed).then(apart).otherwise(pl.col("note").fill_null("")).alias("note"),
     )
 
 
@@ -222,16 +229,16 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     Args:
         scores: What `generation_scores` returned.
         number: How many.
-        by: `mean_score`, a rubric, or `<rubric>:<judge>`.
+        by: `mean_score`, a rubric, or `<rubric>:<judge>`; where several stages judge, `<stage>:` may stand before it.
 
     Raises:
-        UsageError: Nothing was judged so, or the number is not one.
+        UsageError: Nothing was judged so, several stages have judged so, or the number is not one.
     """
     import polars as pl
 
     if number < 1:
         raise UsageError(f"the best {number} texts are none", hint="name a whole number from 1")
-    columns = _columns_by(scores.frame.columns, by)
+    columns = _columns_by(scores, by)
     ranked = scores.frame.with_columns(
         pl.mean_horizontal(columns, ignore_nulls=False).alias("by") if columns else pl.lit(None, pl.Float64).alias("by")
     )
@@ -244,17 +251,36 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     return Table(rankable.head(number).drop("by"), tuple(notes))
 
 
-def _columns_by(columns: Sequence[str], by: str) -> list[str]:
+def _columns_by(scores: Table, by: str) -> list[str]:
     """Return the columns whose mean is what texts are ranked by."""
-    cells = [one.removeprefix("score:") for one in columns if one.startswith("score:")]
+    import polars as pl
+
     if by == MEAN_SCORE:
+        there = scores.frame.filter(pl.col(MEAN_SCORE).is_not_null())
+        stages = there["judged_stage"].unique().sort().to_list() if "judged_stage" in there.columns else []
+        if len(stages) > 1:
+            said = f"texts of several stages were judged, which are never ranked together: {', '.join(stages)}"
+            raise UsageError(said, hint=f"`--rank` by one of {', '.join(_known(scores))}")
         return [MEAN_SCORE]
-    found = [one for one in cells if by in (one, one.rpartition(":")[0])]
-    found = found or [one for one in cells if one.split(":")[-2:-1] == [by]]
+    exact = [one for one in scores.speakers if one == f"score:{by}"]
+    found = exact or [
+        one
+        for one, (stage, rubric, judge) in scores.speakers.items()
+        if by in (rubric, f"{rubric}:{judge}", f"{stage}:{rubric}", f"{stage}:{rubric}:{judge}")
+    ]
     if not found:
-        known = [MEAN_SCORE, *sorted({one.rpartition(":")[0] for one in cells}), *cells]
-        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, known))
-    return [f"score:{one}" for one in found]
+        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, [MEAN_SCORE, *_known(scores)]))
+    stages = sorted({scores.speakers[one][0] for one in found})
+    if len(stages) > 1:
+        said = f"several stages have judged by {by!r}, which are never mixed"
+        raise UsageError(said, hint=f"say {' or '.join(f'{stage}:{by}' for stage in stages)}")
+    return found
+
+
+def _known(scores: Table) -> list[str]:
+    """Return what texts can be ranked by beside their mean."""
+    rubrics = {one.removeprefix("score:").removesuffix(f":{judge}") for one, (_, _, judge) in scores.speakers.items()}
+    return [*sorted(rubrics), *(one.removeprefix("score:") for one in scores.speakers)]
 
 
 # --- means by axes ----------------------------------------------------------------------------------
@@ -269,8 +295,9 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
         one_scale: Whether all means are on one scale, so that they can be set beside each other.
 
     Returns:
-        The columns, then `mean`, `scale`, `texts`, `judgements`, `note`; sorted by the columns. `mean` is null where
-        a rubric or a judge that others were judged by has not spoken.
+        The columns, then `mean`, `scale`, `texts`, `judgements` (what the mean is of), `note`; sorted by the columns.
+        A text that a rubric or a judge has not spoken of, while others were judged by it, is in no mean; `mean` is null
+        where no text is left.
     """
     import polars as pl
 
@@ -278,28 +305,45 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
     valued = _valued(judgements, [] if one_scale else by).with_columns(pl.lit("all").alias(_ALL))
     keys = by or [_ALL]
     speakers = [one for one in _CELL if one not in by]
-    per_text = valued.group_by(*keys, "judged_gen_id", *speakers, maintain_order=True).agg(
+    per_text = valued.group_by(*dict.fromkeys([*keys, _ALL]), "judged_gen_id", *speakers, maintain_order=True).agg(
         pl.col("value").mean(), pl.col("scale").first(), pl.len().cast(pl.Int64).alias("judgements")
     )
     speaker = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
-    cells = per_text.group_by(*keys, *speakers, maintain_order=True).agg(pl.col("value").mean())
-    cells = cells.with_columns(pl.lit("all").alias(_ALL))
-    means = cells.group_by(keys, maintain_order=True).agg(
-        pl.col("value").mean().alias("mean"), speaker.unique().alias("spoken")
-    )
     shared = [one for one in by if one in _CELL] or [_ALL]
-    wanted = cells.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
-    facts = per_text.group_by(keys, maintain_order=True).agg(
-        pl.col("scale").first(),
-        pl.col("judged_gen_id").n_unique().cast(pl.Int64).alias("texts"),
-        pl.col("judgements").sum(),
+    wanted = per_text.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
+    spoken = per_text.group_by(*dict.fromkeys([*keys, *shared]), maintain_order=True).agg(
+        speaker.unique().alias("spoken"), pl.col("scale").first()
     )
-    table = means.join(facts, on=keys, how="left", nulls_equal=True)
-    table = table if shared == keys or _ALL not in shared else table.with_columns(pl.lit("all").alias(_ALL))
-    table = table.join(wanted, on=shared, how="left", nulls_equal=True).with_columns(_note())
-    table = table.with_columns(pl.when(pl.col("note").str.starts_with(_LACKING).not_().fill_null(True)).then("mean"))
-    table = table.sort(keys, nulls_last=True).select(*by, "mean", "scale", "texts", "judgements", "note")
-    return Table(table, (*left_out(judgements), *_scale_notes(table)))
+    facts = spoken.join(wanted, on=shared, how="left", nulls_equal=True)
+    table = facts.join(_of_texts(per_text, keys, speakers, facts), on=keys, how="left", nulls_equal=True)
+    table = table.with_columns(_note()).sort(keys, nulls_last=True)
+    notes = (*left_out(judgements), *_scale_notes(table))
+    return Table(table.select(*by, "mean", "scale", "texts", "judgements", "note"), notes)
+
+
+def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], facts: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean over the texts that all have spoken of, how many these are, and how many others there are.
+
+    A text is the mean of its rubrics, a rubric that of its judges, as it is in `generation_scores` and in a report.
+    """
+    import polars as pl
+
+    rubrics = [one for one in speakers if one != "judge"]
+    wanted = facts.select(*keys, pl.col("wanted").list.len())
+    by_rubric = per_text.group_by(*keys, "judged_gen_id", *rubrics, maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements").sum(), pl.len().alias("cells")
+    )
+    texts = by_rubric.group_by(*keys, "judged_gen_id", maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements", "cells").sum()
+    )
+    texts = texts.join(wanted, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    whole = pl.col("cells") == pl.col("wanted")
+    return texts.group_by(keys, maintain_order=True).agg(
+        pl.col("value").filter(whole).mean().alias("mean"),
+        whole.sum().cast(pl.Int64).alias("texts"),
+        pl.col("judgements").filter(whole).sum(),
+        (~whole).sum().cast(pl.Int64).alias("others"),
+    )
 
 
 def _kept_apart(judgements: pl.DataFrame, by: Sequence[str]) -> list[str]:
@@ -316,6 +360,10 @@ def _note() -> pl.Expr:
     return (
         pl.when(lacking.list.len() > 0)
         .then(pl.format(_LACKING + "{}", lacking.list.join(", ")))
+        .when(pl.col("texts") == 0)
+        .then(pl.lit("no text was judged by all of them"))
+        .when(pl.col("others") > 0)
+        .then(pl.format("of {} alone: other texts lack a rubric or a judge", pl.col("texts")))
         .when(pl.col("texts") == 1)
         .then(pl.lit("one text only"))
         .alias("note")
@@ -331,6 +379,9 @@ def _scale_notes(table: pl.DataFrame) -> list[str]:
     lacking = table.filter(pl.col("mean").is_null()).height
     if lacking:
         notes.append(f"{lacking} of {table.height} means are not given: not every rubric and judge has spoken there")
+    others = int(table["others"].sum())
+    if others:
+        notes.append(f"not every rubric and judge has spoken of {others} texts: they are in no mean")
     return notes
 
 
@@ -360,6 +411,8 @@ def pivot(judgements: pl.DataFrame, rows: Sequence[str], columns: Sequence[str])
     taken = label.is_in(list(rows))  # a level that is called like a column of the rows
     label = pl.when(taken).then(pl.concat_str(label, pl.lit(" (level)"))).otherwise(label)
     labelled = means.frame.with_columns(label.alias(" column"))
+    if labelled[" column"].n_unique() < labelled.select(columns).unique().height:
+        labelled = labelled.with_columns(pl.struct(columns).struct.json_encode().alias(" column"))
     order = labelled[" column"].unique().sort().to_list()
     wide = labelled.pivot(on=" column", on_columns=order, index=list(rows), values="mean", maintain_order=True)
     return Table(wide, (*_on_scale(means.frame), *means.notes))

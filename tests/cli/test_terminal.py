@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -190,6 +191,7 @@ def test_a_full_standard_output_is_an_error_and_no_defect(root: Path, verb: str)
 def test_a_first_look_at_a_large_pool_is_shown_and_leaves_nothing_on_the_terminal(tmp_path: Path) -> None:
     root = tmp_path / "pool"
     make_pool(root, Shape(tasks=3_000))
+    time.sleep(2.1)  # what is younger is not trusted, and read again
     for words in (["plan", "whole"], ["status"], ["ls", "--stage", "evaluation"]):
         shutil.rmtree(root / ".genpool", ignore_errors=True)
         code, said, plain = at_terminal("--pool", str(root), *words, columns=100)

@@ -62,6 +62,13 @@ def wait_for_calls(pool: Pool, run: subprocess.Popen[str], stage: str) -> None:
         time.sleep(0.005)
 
 
+def _wait_for_a_line(log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not (log.exists() and log.stat().st_size):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("library", [False, True], ids=["command", "library"])
 def test_two_interrupts_at_any_moment_end_a_run_whole(library: bool, full: bool) -> None:
@@ -104,10 +111,11 @@ def test_the_first_interrupt_lets_running_calls_finish() -> None:
 
 def test_the_second_interrupt_gives_running_calls_up_and_says_so_in_the_ledger() -> None:
     with pool_of(40) as pool:
-        slow = "{client: scripted, seconds: 60, concurrency: 3}"
+        slow = "{client: scripted, seconds: 60, concurrency: 3, calls_log: judged.log}"
         make_pool(pool.root, rows=40, models={"writer": _ENTRY, "judge": slow})
         run = start(pool.root)
         wait_for_calls(pool, run, "evaluation")
+        _wait_for_a_line(pool.root / "judged.log")  # an intent is written before its call is sent
         run.send_signal(signal.SIGINT)
         time.sleep(0.5)
         assert run.poll() is None, "calls that take a minute are waited for"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -348,3 +349,36 @@ def test_no_generation_is_opened_a_second_time(root: Path) -> None:
         (path / "metadata.json").unlink()  # opened, this would be noticed
     with closing(pool.catalog()) as catalog:
         assert len(catalog.present(pool.config.pipeline["draft"]).whole) == 6
+
+
+# --- somebody else at work meanwhile ------------------------------------------------------------------
+
+
+def test_every_answer_is_of_some_moment_while_generations_come_and_go(root: Path) -> None:
+    """One that fills a slot is whole in the same answer, and a list of the pool ends without an error."""
+    pool = Pool.open(root)
+    stage = pool.config.pipeline["draft"]
+    comes_and_goes = (drafts(root) / "old-1", first_right(root))
+    ended = threading.Event()
+
+    def others() -> None:
+        while not ended.is_set():
+            for to_and_fro in (lambda one: (one, root / one.name), lambda one: (root / one.name, one)):
+                for one in comes_and_goes:
+                    here, there = to_and_fro(one)
+                    here.rename(there)
+                with closing(Pool.open(root).catalog()) as catalog:
+                    catalog.token(stage)
+
+    other = threading.Thread(target=others)
+    other.start()
+    try:
+        for _ in range(100):
+            with closing(pool.catalog()) as catalog:
+                present = catalog.present(stage)
+            filling = {gen_id for slots in present.families.values() for gen_id in slots.values()}
+            assert present.legacy <= filling <= present.whole.keys()
+            assert {one.stage for one in pool.matching("draft").members} == {"draft"}
+    finally:
+        ended.set()
+        other.join()

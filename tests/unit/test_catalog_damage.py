@@ -17,7 +17,7 @@ from genpool.pool import Pool
 from tests.catalogs import agrees, indexed_pool, same
 from tests.conftest import NOT_RUN
 from tests.legacy_pools import write_legacy, write_right
-from tests.small_pools import tree
+from tests.small_pools import make_pool, models, tree, whole_cohort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,25 @@ def test_one_that_is_damaged_while_it_is_open_is_made_anew(root: Path) -> None:
         same(catalog, root, "draft")
         same(catalog, root, "essay")
     agrees(root)
+
+
+def test_what_was_said_of_one_stage_holds_when_the_catalog_is_made_anew_for_the_next(tmp_path: Path) -> None:
+    """The templates of then, of which a plan says whether they drifted, must not become others."""
+    root = make_pool(tmp_path / "pool").root
+    whole_cohort(root)
+    Pool.open(root).run("c", models=models())
+    pool = Pool.open(root)
+    draft, essay = (pool.config.pipeline[name] for name in ("draft", "essay"))
+    with closing(pool.catalog()) as catalog:
+        drafts = catalog.present(draft)
+        garbage_in_every_page_but_the_first(database_of(root))
+        (root / "gens/essay/left-by-another-tool").mkdir()
+        catalog.present(essay)
+        for gen_id, making, *_ in drafts.whole.values():
+            made, record = drafts.makings[making], pool.store.record(draft, gen_id)
+            said = {"template": catalog.digest(made.template), "model": catalog.digest(made.model)}
+            assert said == {name: record.fingerprints[name] for name in said}
+            assert catalog.inputs(draft, gen_id)[0] == record.fingerprints["inputs"]
 
 
 def test_a_directory_in_its_place_is_left_alone_and_memory_does(root: Path) -> None:

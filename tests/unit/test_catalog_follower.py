@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -15,7 +18,7 @@ from genpool.catalog_follower import CatalogFollower
 from genpool.directory_store import MovedIn
 from genpool.pool import Pool
 from genpool.testing import ScriptedModel
-from tests.small_pools import generations, make_pool, models, whole_cohort
+from tests.small_pools import generations, make_pool, models, whole_cohort, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +145,43 @@ def test_a_catalog_that_is_locked_at_the_end_is_made_good_by_the_next_look(root:
     assert Pool.open(root).plan("c").to_make == 0
 
 
+def test_a_commit_does_not_wait_for_a_catalog_that_nobody_else_may_even_read(root: Path) -> None:
+    run(root)
+    one = moved_in(root)
+    path = root / ".genpool" / "catalog.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        for statement in ("DELETE FROM gens", "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+            other.execute(statement)
+        pool = Pool.open(root)
+        follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+        let_go = threading.Timer(0.5, other.close)
+        let_go.start()
+        follower.moved_in([one] * 500)  # a whole group, which is written at once
+        let_go.join()
+    assert indexed(root) == set(), "it did not wait until the other let go"
+    follower.moved_in([one])
+    assert indexed(root) == {("draft", one.record.gen_id)}, "it is written when that is possible"
+    follower.close()
+
+
+def test_nothing_is_noted_in_a_catalog_that_was_made_anew_for_another_salt(root: Path) -> None:
+    """Under that salt it is another generation than its name says."""
+    run(root)
+    one = moved_in(root)
+    pool = Pool.open(root)
+    follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
+    follower.moved_in([one] * 500)
+    with closing(pool.catalog()) as catalog:
+        catalog.token(one.record.stage)
+        write_config(root, salt="another")
+        tokens(root)
+        follower.moved_in([one] * 500)
+        follower.close()
+        assert indexed(root) == set()
+        assert one.record.gen_id in catalog.present(one.record.stage).whole, "who opened it before is not misled"
+        assert catalog.in_memory
+
+
 def lost(path: Path) -> None:
     path.unlink(missing_ok=True)
 
@@ -216,3 +256,33 @@ def test_what_was_filled_in_the_tick_in_which_it_was_moved_is_not_noted(root: Pa
     status = place.stat()
     assert status.st_mtime_ns == status.st_ctime_ns
     assert note(root, MovedIn(one.record, status.st_ino, status.st_mtime_ns)) == set()
+
+
+_CLOSED_MEANWHILE = """
+import os, sys, threading, time
+from genpool.catalog_follower import CatalogFollower
+from genpool.directory_store import MovedIn
+from genpool.pool import Pool
+
+pool = Pool.open(sys.argv[1])
+moved = []
+for stage in pool.config.pipeline:
+    for gen_id in pool.store.listed(stage):
+        there = os.lstat(pool.layout.generation(stage.name, gen_id))
+        moved.append(MovedIn(pool.store.record(stage, gen_id), there.st_ino, there.st_mtime_ns))
+for turn in range(60):
+    follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.config.salt)
+    thread = threading.Thread(target=follower.moved_in, args=(moved * 25,))
+    thread.start()
+    time.sleep(0.0005 * (turn % 20))
+    follower.close()
+    thread.join()
+"""
+
+
+def test_closing_while_a_thread_writes_waits_for_it(root: Path) -> None:
+    """SQLite's module takes the process down where a connection is closed under a thread that uses it."""
+    run(root)
+    program = [sys.executable, "-c", _CLOSED_MEANWHILE, str(root)]
+    ended = subprocess.run(program, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -11,6 +11,7 @@ from scipy import stats
 
 from genpool.comparison import compare
 from genpool.judgements import OVERALL, judgements_of, text_axes, text_means
+from genpool.report.judged import ranked
 from genpool.scores import lineage_columns
 from genpool.stages import DEFAULT_PIPELINE, Pipeline, Stage
 from tests.made_scores import AXES, JUDGING, Scores, random_scores
@@ -193,6 +194,21 @@ def test_equal_differences_have_no_interval(number: int) -> None:
     (difference,) = compare(scores.judgements, "draft_template").between("clarity")
     assert (difference.mean.mean, difference.mean.low) == (2, None)
     assert difference.said is not None
+
+
+def test_differences_that_cancel_out_are_no_difference() -> None:
+    scores = Scores()
+    for combo, long, plain in (("a", 1, 0), ("b", 2, 0), ("c", 0, 3)):
+        scores.add(long, 0, 0, combo=combo, draft="long").add(plain, 0, 0, combo=combo, draft="plain")
+    (difference,) = compare(scores.judgements, "draft_template").between("clarity")
+    assert (difference.mean.mean, difference.better) == (0, "long")
+
+
+def test_texts_whose_means_differ_in_their_last_bit_are_ranked_by_id_as_scores_ranks_them() -> None:
+    scores = Scores().add(0.1, 0.2, 0.3, text="1").add(0.2, text="2")
+    first, second = ranked(scores.judgements, text_means(scores.judgements))
+    assert first[1] < second[1]
+    assert [first[0][-1], second[0][-1]] == ["1", "2"]
 
 
 # --- several levels ---

@@ -190,6 +190,20 @@ def test_a_json_answer_need_not_give_a_reason(reason: object) -> None:
     assert PARSERS["json_score"].parse(json.dumps({"reason": reason, "score": 7}), NINE).text == "SCORE: 7"
 
 
+@pytest.mark.parametrize(
+    "raw", ["7,5/9", "7'5/9", "7\u00b75/9", "7\u20138/9", "7 to 8/9", "7 or 8/9", "Score: \u22123/9"]
+)
+def test_a_part_of_a_number_or_of_a_range_is_no_score(raw: str) -> None:
+    assert "does not end with a score" in refused("fraction_score", raw)
+
+
+@pytest.mark.parametrize(
+    "raw", ["Clarity,7/9", "Clarity \u2013 7/9", "Part 2 \u2013 7/9", "2, 7/9", "from me to you: 7/9"]
+)
+def test_what_stands_before_a_score_may_end_with_a_comma_or_a_dash(raw: str) -> None:
+    assert score("fraction_score", raw) == 7
+
+
 def test_a_fraction_is_kept() -> None:
     assert score("json_score", '{"score": 6.25}') == 6.25
 

@@ -173,6 +173,7 @@ def test_a_judgement_of_a_text_that_is_gone_keeps_the_lineage_that_the_membershi
         ({"value": -1, "min": 0, "max": 9}, "its score -1.0 is off its scale 0.0 to 9.0"),
         ({"value": 5, "min": 9, "max": 0}, "its scale, 9.0 to 0.0, is none"),
         ({"value": 5, "min": 5, "max": 5}, "its scale, 5.0 to 5.0, is none"),
+        ({"value": 5, "min": -1e308, "max": 1e308}, "its scale, -1e+308 to 1e+308, is none"),
         ({"value": "7", "min": 0, "max": 9}, "its metadata has no score that is a number on a scale"),
         ({"value": 7}, "its metadata has no score that is a number on a scale"),
         (7, "its metadata has no score that is a number on a scale"),

@@ -156,6 +156,41 @@ def test_the_best_by_one_rubric_or_by_one_judge_of_it() -> None:
         top_texts(scores, 0)
 
 
+def test_a_judge_with_a_colon_in_its_name_is_no_part_of_a_rubric() -> None:
+    rows = [judgement("a", "depth", 1, judge="llama3:8b"), judgement("b", "depth", 2, judge="llama3:8b")]
+    scores = generation_scores(table([*rows, judgement("a", "style", 9, judge="k"), judgement("b", "style", 0)]), AXES)
+    for by in ("depth", "depth:llama3:8b", "evaluation:depth"):
+        assert top_texts(scores, 1, by).frame["judged_gen_id"].item() == "b"
+    for by in ("llama3", "depth:llama3"):
+        with pytest.raises(UsageError, match="nothing was judged by"):
+            top_texts(scores, 1, by)
+
+
+def test_what_several_stages_said_of_one_text_is_never_mixed() -> None:
+    more: dict[str, Any] = {"stage": "quick", "scale": (0, 100)}
+    rows = [judgement("a", "depth", 9), judgement("b", "depth", 1)]
+    scores = generation_scores(
+        table([*rows, judgement("a", "depth", 0, **more), judgement("b", "depth", 100, **more)]), AXES
+    )
+    assert scores.frame.select("mean_score", "scale").null_count().row(0) == (2, 2)
+    said = "judged by several stages, which are never mixed: evaluation, quick"
+    assert set(scores.frame["note"]) == {said}
+    with pytest.raises(UsageError, match="several stages have judged by 'depth'") as error:
+        top_texts(scores, 1, "depth")
+    assert error.value.hint == "say evaluation:depth or quick:depth"
+    for by, best in (("evaluation:depth", "a"), ("quick:depth", "b"), ("quick:depth:j", "b")):
+        assert top_texts(scores, 1, by).frame["judged_gen_id"].item() == best
+
+
+def test_texts_of_several_stages_are_not_ranked_together_by_their_means() -> None:
+    more: dict[str, Any] = {"stage": "screening", "judged_stage": "draft", "scale": (0, 100)}
+    scores = generation_scores(table([judgement("a", "depth", 9), judgement("d", "grace", 10, **more)]), AXES)
+    with pytest.raises(UsageError, match="texts of several stages were judged") as error:
+        top_texts(scores, 1)
+    assert "screening:grace" in str(error.value.hint)
+    assert top_texts(scores, 2, "grace").frame["judged_gen_id"].to_list() == ["d"]
+
+
 # --- means by axes ----------------------------------------------------------------------------------
 
 
@@ -202,6 +237,27 @@ def test_no_mean_where_a_rubric_or_a_judge_has_not_spoken() -> None:
         ("b", None, "not judged by style:j"),
     ]
     assert "1 of 2 means are not given: not every rubric and judge has spoken there" in found.notes
+
+
+def test_means_by_axes_are_the_means_of_the_texts_mean_scores_however_many_judges_a_rubric_has() -> None:
+    rows = [judgement(text, "depth", 9, judge=judge) for text in ("a1", "b1") for judge in "jk"]
+    judged = table([*rows, judgement("a1", "style", 0), judgement("b1", "style", 4)])
+    assert generation_scores(judged, AXES).frame["mean_score"].to_list() == [4.5, 6.5]
+    assert mean_scores(judged, ["draft_template"]).frame["mean"].to_list() == [4.5, 6.5]
+    assert mean_scores(judged, ["draft_template", "rubric"]).frame["mean"].to_list() == [9, 0, 9, 4]
+    assert mean_scores(judged, ["judge"]).frame["mean"].to_list() == [5.5, 9]
+
+
+def test_a_text_that_a_judge_has_not_spoken_of_is_in_no_mean() -> None:
+    rows = [judgement(text, "depth", score) for text, score in (("a1", 1), ("a2", 9), ("b1", 4), ("c1", 5), ("c2", 5))]
+    rows += [judgement(text, "depth", score, judge="k") for text, score in (("a1", 3), ("b1", 4), ("c3", 5))]
+    found = mean_scores(table(rows), ["draft_template"])
+    assert found.frame.select("mean", "texts", "judgements", "note").rows() == [
+        (2, 1, 2, "of 1 alone: other texts lack a rubric or a judge"),
+        (4, 1, 2, "one text only"),
+        (None, 0, 0, "no text was judged by all of them"),
+    ]
+    assert "not every rubric and judge has spoken of 4 texts: they are in no mean" in found.notes
 
 
 def test_a_mean_of_one_text_says_that_it_is_one() -> None:
@@ -265,6 +321,13 @@ def test_a_cell_that_was_not_judged_is_empty() -> None:
 def test_a_level_that_is_called_like_an_axis_is_told_apart() -> None:
     found = pivot(table([judgement("a", "draft_template", 5)]), ["draft_template"], ["rubric"])
     assert found.frame.columns == ["draft_template", "draft_template (level)"]
+
+
+def test_levels_whose_names_run_together_are_told_apart() -> None:
+    rows = [judgement("a1", "x", 5, judge="y · z"), judgement("a1", "x · y", 7, judge="z")]
+    found = pivot(table(rows), ["draft_template"], ["rubric", "judge"]).frame
+    assert found.columns[1:] == ['{"rubric":"x · y","judge":"z"}', '{"rubric":"x","judge":"y · z"}']
+    assert found.row(0) == ("a", 7, 5)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(["rubric"], ["rubric"]), ([], ["rubric"]), (["rubric"], [])])

@@ -155,13 +155,13 @@ class _Pace:
         if report.waiting:
             parts.append(f"{report.waiting} waiting for another run")
         if tried and left and not report.interrupted:
-            parts.append(f"{_duration(seconds / tried * left)} left")
+            parts.append(f"{duration(seconds / tried * left)} left")
         if report.interrupted:
             parts.append("stopping")
         return " · ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time as a person says it."""
     if seconds < 90:
         return f"{seconds:.0f} s"

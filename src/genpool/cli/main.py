@@ -45,6 +45,7 @@ VERBS: Final = {
     "manifest": "Make, check or remove the caches of how cohorts' members stand.",
     "purge": "Move a cohort, and what only it reaches, to the trash.",
     "trash": "List what was removed, and take it back.",
+    "migrate": "Give generations with ids of another making the ids of today.",
     "doctor": "Check the whole pool, and mend what is safe.",
     "audit": "Give an account of everything bought.",
     "reparse": "Read unreadable answers anew when a parser was mended.",
@@ -83,6 +84,8 @@ class Verbs(click.Group):
         """Return a verb, or fail with the nearest name."""
         if cmd_name not in VERBS:
             raise click.UsageError(f"no command is named {cmd_name!r}; {nearest(cmd_name, VERBS)}", ctx)
+        if cmd_name in _READERS:
+            _warn_of_migration(ctx.params.get("pool"))
         command: click.Command = importlib.import_module(f"genpool.cli.{cmd_name.replace('-', '_')}").command
         return command
 
@@ -103,6 +106,28 @@ class Verbs(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+
+
+_READERS: Final = frozenset("status ls show why missing scores tables export report diff fill-gaps".split())
+"""Verbs that answer while a migration is half done: what they say may be half of it."""
+
+
+def _warn_of_migration(root: str | None) -> None:
+    """Say on standard error where a part of the pool has new ids and a part has not."""
+    from genpool.config import find_root
+
+    with suppress(GenpoolError):
+        if not (find_root(root) / "migrations").is_dir():
+            return
+        from genpool.cli.arguments import for_this_pool
+        from genpool.cli.output import shown
+        from genpool.layout import PoolLayout
+        from genpool.migration.waiting import refuse_while_half_done
+
+        try:
+            refuse_while_half_done(PoolLayout(find_root(root)))
+        except GenpoolError as error:
+            print(f"warning: {shown(error.message)}; {for_this_pool(error.hint, root)}", file=sys.stderr)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

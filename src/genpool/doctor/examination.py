@@ -23,6 +23,8 @@ from genpool.doctor.mending import mended
 from genpool.doctor.sources import sources
 from genpool.doctor.spreading import checked
 from genpool.doctor.walk import ATTEMPTS, GENS, batches, count, stray_folders
+from genpool.locks import pool_lock
+from genpool.migration.waiting import refuse_while_half_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -128,13 +130,18 @@ def _legacy(read: Checked) -> Iterator[Finding]:
             yield Finding("legacy", f"gens/{stage}", said, stage=stage, is_note=True)
 
 
-def mend(layout: PoolLayout, pipeline: Pipeline, store: DirectoryStore, found: Examination) -> Examination:
-    """Mend what can be without losing anything; the caller has the pool to itself.
-
-    Raises:
-        StorageFailed: The file system refused.
-    """
-    return Examination(tuple(mended(layout, pipeline, store, one) for one in found.findings), found.checked)
+def mend(
+    layout: PoolLayout,
+    pipeline: Pipeline,
+    store: DirectoryStore,
+    progress: Progress | None = None,
+    processes: int = 1,
+) -> Examination:
+    """Examine a pool, and mend what can be without losing anything, with the pool to itself; see `Pool.mend`."""
+    with pool_lock(layout, "genpool doctor --fix", exclusive=True):
+        refuse_while_half_done(layout)
+        found = examine(layout, pipeline, store, progress, processes)
+        return Examination(tuple(mended(layout, pipeline, store, one) for one in found.findings), found.checked)
 
 
 def _stands(layout: PoolLayout, finding: Finding) -> bool:

@@ -127,10 +127,10 @@ def judged_facts(asked: Asked, stage: Stage, judgements: Judgements, frames: Map
     means = text_means(judgements)
     covered, there, coverage_left = _coverage(asked, stage, judgements, frames)
     pivot, pivot_left = _pivot(judgements, means)
-    ranked = _ranked(judgements, means)
+    order = ranked(judgements, means)
     frame = judgements.frame
     texts = frame[TEXT].n_unique()
-    best, disputed = ranked[:BEST], _disputed(judgements)
+    best, disputed = order[:BEST], _disputed(judgements)
     return JudgedFacts(
         stage=judgements.stage,
         judged=judgements.judged,
@@ -153,7 +153,7 @@ def judged_facts(asked: Asked, stage: Stage, judgements: Judgements, frames: Map
         agreements=_agreements(judgements),
         spreads=_spreads(judgements),
         best=read_texts(asked, stage, judgements, best),
-        unranked=texts - len(ranked),
+        unranked=texts - len(order),
         disputed=read_texts(asked, stage, judgements, disputed),
         left_out=judgements.left_out,
     )
@@ -273,12 +273,13 @@ def _spreads(judgements: Judgements) -> dict[tuple[str, str], Spread]:
 # --- which texts to read --------------------------------------------------------------------------
 
 
-def _ranked(judgements: Judgements, means: pl.DataFrame) -> list[tuple[str, float]]:
-    """Return the texts by their mean over the rubrics, the best first; only those that have one."""
+def ranked(judgements: Judgements, means: pl.DataFrame) -> list[tuple[str, float]]:
+    """Return the texts that have a mean over the rubrics, the best first; of equal ones the first by id."""
     import polars as pl
 
     measure = next(iter(judgements.measures), "")
-    part = means.filter(pl.col("measure") == measure).sort([VALUE, TEXT], descending=[True, False])
+    order = pl.col(VALUE).round(12)  # as `top_texts` does
+    part = means.filter(pl.col("measure") == measure).sort(order, TEXT, descending=[True, False])
     return [(str(text), float(value)) for text, value in part.select(TEXT, VALUE).rows()]
 
 

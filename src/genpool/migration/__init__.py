@@ -1,0 +1,1 @@
+"""Migration: from ids of another making, scheme, salt or axes to the ids of today, planned, journaled, reversible."""

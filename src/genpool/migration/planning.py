@@ -1,0 +1,488 @@
+"""What a migration would do to a pool: read, classified, mapped. Writes nothing."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from genpool.durable import reading, refuse_link
+from genpool.layout import PARSED
+from genpool.migration import books
+from genpool.migration import defects as kinds
+from genpool.migration.defects import Defect
+from genpool.migration.inventory import AttemptTask, Inventory, Reader
+from genpool.migration.mapping import Mapper, Task, reason_of
+from genpool.migration.reading import Node, read_plain
+from genpool.migration.renames import ATTEMPTS, GENS, MEMBER, Renames, Row, aliases_of, renames_of
+from genpool.signatures import field_problem
+from genpool.slots import read_slots
+from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from genpool.layout import PoolLayout
+    from genpool.migration.identity import Change
+    from genpool.signatures import FieldValue
+
+
+@dataclass(slots=True)
+class Planned:
+    """What a migration would do."""
+
+    change: Change
+    rows: list[Row]
+    defects: list[Defect]
+    inventory: Inventory
+    books: dict[str, str]
+    """The files beside records that are rewritten or, where the digest is empty, taken away: path to digest now."""
+    cohorts: dict[str, dict[str, int]]
+    """Cohort to how many members it lists, and how many of them get another id."""
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Stage to how many generations are what."""
+    configs: Mapping[str, bytes] = field(default_factory=dict)
+    """The pool.yaml `before` and `after`; empty where it stays."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.rows and not self.configs
+
+    @property
+    def blocking(self) -> list[Defect]:
+        """The defects that keep something as it is."""
+        return [one for one in self.defects if one.blocks]
+
+
+class Planner:
+    """Plans a migration.
+
+    Args:
+        layout: The pool's paths.
+        change: What changes.
+        configs: The pool.yaml `before` and `after`; empty where it stays.
+        tell: Told how far it is.
+    """
+
+    def __init__(
+        self,
+        layout: PoolLayout,
+        change: Change,
+        configs: Mapping[str, bytes],
+        tell: Callable[[str, int, int], None],
+    ) -> None:
+        self._layout = layout
+        self._root = os.fspath(layout.root)
+        self._change = change
+        self._configs = configs
+        self._tell = tell
+        self._ids: dict[Task, str | None] = {}
+        self._replicates: dict[Task, int] = {}
+        self._member_rows: dict[Task, Row] = {}
+        self._told: set[Task] = set()
+        self._defects: list[Defect] = []
+
+    def plan(self) -> Planned:
+        """Return what would be done.
+
+        Raises:
+            CorruptFile: legacy.csv is damaged: nobody knows which slots are recorded.
+            StorageFailed: The file system refused.
+        """
+        collects = gc.isenabled()
+        gc.disable()  # a hundred thousand values that stay: looking through them again and again frees nothing
+        try:
+            return self._planned()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _planned(self) -> Planned:
+        found = Reader(self._root, self._change.now, self._tell).read()
+        self._found = found
+        self._tell("computing ids", 0, 1)
+        refuse_link(self._layout.legacy)
+        recorded = read_slots(self._layout)
+        mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
+        mapper.map()
+        rows = [self._row(node) for node in self._ordered() if self._is_touched(node)]
+        cohorts = self._read_members()
+        rows += [row for one in found.attempts if (row := self._attempts_row(one)) is not None]
+        rows += self._member_rows.values()
+        rows = self._free_places(rows)
+        touched = self._books(rows)
+        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=lambda one: (one.path, one.kind))
+        classes = self._classes(mapper.defects)
+        return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs)
+
+    # -- generations -------------------------------------------------------------------------------
+
+    def _ordered(self) -> Iterator[Node]:
+        for place in self._found.nodes.places():
+            for stage in self._change.now.pipeline:
+                yield from self._found.nodes.of(place, stage.name).values()
+
+    @staticmethod
+    def _is_touched(node: Node) -> bool:
+        return not node.blocked and not (node.sealed and node.new_id == node.gen_id)
+
+    @staticmethod
+    def _row(node: Node) -> Row:
+        return Row(node.gen_id, str(node.new_id), node.stage, reason_of(node), int(node.slot or 0), node.place)
+
+    def _text_of(self, node: Node) -> str:
+        try:
+            return hashlib.sha256(read_plain(f"{self._root}/{node.path}/{PARSED}")).hexdigest()
+        except OSError as error:
+            return f"unreadable: {error.errno} {node.path}"
+
+    def _classes(self, mapped: list[Defect]) -> dict[str, dict[str, int]]:
+        """Return how many directories of each stage of gens/ are what."""
+        blocked = {defect.path for defect in mapped if defect.blocks}
+        counts: dict[str, dict[str, int]] = {}
+        for stage in self._change.now.pipeline:
+            found: Counter[str] = Counter()
+            nodes = self._found.nodes.of(GENS, stage.name)
+            for node in nodes.values():
+                found[node.made_by] += 1
+                found["to change"] += self._is_touched(node)
+                found["stays"] += node.path in blocked
+            unusable = self._found.listed.get(f"{GENS}/{stage.name}", 0) - len(nodes)
+            found["unusable"] += unusable
+            if nodes or unusable:
+                counts[stage.name] = dict(found)
+        return counts
+
+    # -- what is not made, and attempts ------------------------------------------------------------
+
+    def _new_id(self, stage_name: str, values: Mapping[str, str], replicate: int, place: str) -> str | None:
+        """Return the new id of a task that is no generation, or None where what it refers to is not known."""
+        stage = self._change.now.pipeline[stage_name]
+        fields: dict[str, FieldValue] = dict(
+            self._change.values(stage, tuple(values[one] for one in stage.fields[:-1]))
+        )
+        for name, value in list(fields.items()):
+            if name.endswith(REFERENCE_SUFFIX):
+                if name != PARENT_FIELD:
+                    return None
+                new = self._task_id(str(stage.parent), str(value), place)
+                if new is None:
+                    return None
+                fields[name] = new
+        target = self._change.target.pipeline[stage_name]
+        return self._change.target.make(target, (*fields.values(), replicate))
+
+    def _task_id(self, stage: str, gen_id: str, place: str) -> str | None:
+        """Return the new id of a generation or of a missing member; None where it stays or is not known."""
+        for where in (f"{place.rpartition('/')[0]}/{GENS}".lstrip("/"), GENS):
+            node = self._found.nodes.get(where, stage, gen_id)
+            if node is not None:
+                return node.new_id
+        return self._ids.get((stage, gen_id))
+
+    def _attempts_row(self, one: AttemptTask) -> Row | None:
+        """Return what becomes of the attempts at a task; None where they stay."""
+        sibling = f"{one.place.rpartition('/')[0]}/{GENS}".lstrip("/")
+        node = self._found.nodes.get(sibling, one.stage, one.task) or self._found.nodes.get(GENS, one.stage, one.task)
+        new_id: str | None = None
+        slot = one.replicate or 0
+        if node is not None:
+            new_id, slot = node.new_id, node.slot or slot
+        elif one.values is not None and one.replicate is not None:
+            stage = self._change.now.pipeline[one.stage]
+            new_id = self._new_id(
+                one.stage, dict(zip(stage.fields, one.values, strict=False)), one.replicate, one.place
+            )
+        elif row := self._member_rows.get((one.stage, one.task)):
+            new_id, slot = row.new_id, row.replicate
+        if new_id is None or one.broken or not slot:
+            said = "attempts at a task that keeps its id, or that nobody can tell; they stay where they are"
+            if node is None or not node.blocked or one.broken:
+                self._defects.append(Defect(kinds.UNKNOWN_TASK, one.path, said))
+            return None
+        if new_id == one.task:
+            return None
+        return Row(one.task, new_id, one.stage, "attempts", slot, one.place)
+
+    def _free_places(self, rows: list[Row]) -> list[Row]:
+        """Return the rows without those of attempts whose place is taken by attempts that stay or come too."""
+        going = {(row.place, row.stage, row.old_id) for row in rows}
+        wanted = Counter((row.place, row.stage, row.new_id) for row in rows)
+        kept = []
+        for row in rows:
+            target = (row.place, row.stage, row.new_id)
+            stays = f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests and target not in going
+            if row.place.endswith(ATTEMPTS) and (wanted[target] > 1 or stays):
+                said = f"there are attempts under its new id {row.new_id} too; they stay where they are"
+                path = f"{row.place}/{row.stage}/{row.old_id}"
+                self._defects.append(Defect(kinds.UNKNOWN_TASK, path, said))
+            else:
+                kept.append(row)
+        return kept
+
+    def _read_members(self) -> dict[str, dict[str, int]]:
+        """Give the members that are not there their new ids; return how many members each cohort lists."""
+        listed = {folder: rows for folder in self._cohort_folders() if (rows := self._members_of(folder)) is not None}
+        self._tell_tasks(listed)
+        self._tell_odd_books()
+        counts: dict[str, dict[str, int]] = {}
+        for folder, rows in listed.items():
+            renamed = sum(self._member(folder, number, row) for number, row in rows)
+            if not folder.startswith("trash/"):
+                counts[folder.removeprefix("cohorts/")] = {"members": len(rows), "renamed": renamed}
+        return counts
+
+    def _tell_odd_books(self) -> None:
+        """Name the files that are left because they are no plain files of this pool."""
+        for path in _book_paths(self._root):
+            if said := _why_left(self._root, path):
+                self._defects.append(books.unreadable(path, books.BookProblem(said)))
+
+    def _members_of(self, folder: str) -> list[tuple[int, dict[str, str]]] | None:
+        """Return the lines of a cohort's membership; None where there is none that can be read."""
+        path = f"{folder}/membership.csv"
+        if _why_left(self._root, path):
+            return None
+        try:
+            return list(self._listed(path))
+        except FileNotFoundError:
+            return None
+        except books.BookProblem as problem:
+            self._defects.append(books.unreadable(path, problem))
+            return None
+
+    def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
+        with reading(self._layout.root / path):
+            try:
+                data = read_plain(f"{self._root}/{path}")
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise books.BookProblem(f"cannot be read: {error.strerror}") from None
+        first = True
+        for number, row in books.membership_rows(data):
+            if first and (more := set(row) - self._known_columns):
+                named = ", ".join(sorted(map(str, more)))
+                self._defects.append(
+                    Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}")
+                )
+            first = False
+            yield number, row
+
+    @property
+    def _known_columns(self) -> set[str]:
+        return {"stage", "gen_id", *(name for stage in self._change.now.pipeline for name in stage.fields)}
+
+    def _tell_tasks(self, listed: Mapping[str, list[tuple[int, dict[str, str]]]]) -> None:
+        """Give the tasks that are not made their new ids: those that attempts at them, or any membership, state.
+
+        Repeated, since what one starts from may be stated further on.
+        """
+        stated = [
+            ((one.stage, one.task), one.values, one.replicate, one.place)
+            for one in self._found.attempts
+            if one.values is not None and one.replicate is not None and not one.broken
+        ]
+        for folder, rows in listed.items():
+            for _, row in rows:
+                task = _task_of(row)
+                if self._node_at(folder, task) is None and (signature := self._signature_of(task, row)) is not None:
+                    stated.append((task, *signature, f"{folder.rpartition('cohorts/')[0]}{GENS}"))
+        for _ in self._change.now.pipeline:
+            stated = [one for one in stated if self._ids.get(one[0]) is None]
+            for task, values, replicate, place in stated:
+                fields = dict(zip(self._change.now.pipeline[task[0]].fields, values, strict=False))
+                self._ids[task] = self._new_id(task[0], fields, replicate, place)
+                self._replicates[task] = replicate
+
+    def _node_at(self, folder: str, task: Task) -> Node | None:
+        """Return the generation that a line of a cohort names: beside the cohort where that is in the trash."""
+        if folder.startswith("trash/"):
+            beside = self._found.nodes.get(f"{folder.rpartition('cohorts/')[0]}{GENS}", *task)
+            if beside is not None:
+                return beside
+        return self._found.nodes.get(GENS, *task)
+
+    def _member(self, folder: str, number: int, row: Mapping[str, str]) -> bool:
+        """Look at one line of a membership; return whether its id changes."""
+        task = _task_of(row)
+        node = self._node_at(folder, task)
+        if node is not None:
+            return not node.blocked and node.new_id != node.gen_id
+        if f"{GENS}/{task[0]}/{task[1]}" in self._found.left:
+            return False
+        new_id = self._ids.get(task)
+        if new_id is None:
+            if task not in self._told:
+                self._told.add(task)
+                where = f"{folder}/membership.csv:{number}"
+                self._defects.append(Defect(kinds.UNKNOWN_MEMBER, where, self._unknown(task, row)))
+            return False
+        if new_id != task[1]:
+            self._member_rows[task] = Row(task[1], new_id, task[0], "member", self._replicates[task], MEMBER)
+        return new_id != task[1]
+
+    def _unknown(self, task: Task, row: Mapping[str, str]) -> str:
+        """Say why nobody can tell what a member that is not there becomes."""
+        stage, gen_id = task
+        if stage not in self._change.now.pipeline:
+            return f"no stage is named {stage!r}"
+        if self._signature_of(task, row) is None:
+            return f"{stage} {gen_id} is not there, and the line does not say which task it is; it stays"
+        return f"{stage} {gen_id} is not there, and what it starts from keeps its id or is not known; it stays"
+
+    def _signature_of(self, task: Task, row: Mapping[str, str]) -> tuple[tuple[str, ...], int] | None:
+        """Return the signature's values and the replicate that a line states, if they give its id."""
+        if task[0] not in self._change.now.pipeline:
+            return None
+        stage = self._change.now.pipeline[task[0]]
+        values = tuple([row.get(one, "") for one in stage.fields[:-1]])
+        stated = row.get(REPLICATE_FIELD, "")
+        replicate = int(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 11 else 0
+        if any(field_problem(one, value) for one, value in zip(stage.fields, values, strict=False)):
+            return None
+        if field_problem(REPLICATE_FIELD, replicate):
+            return None
+        return (values, replicate) if self._change.now.make(stage, (*values, replicate)) == task[1] else None
+
+    def _cohort_folders(self) -> list[str]:
+        """Return the folders of cohorts, relative to the pool; those in the trash too."""
+        tops = ["", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))]
+        folders = [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        return [one for one in folders if not os.path.islink(f"{self._root}/{one}")]  # noqa: PTH114 - a text
+
+    # -- books -------------------------------------------------------------------------------------
+
+    def _books(self, rows: list[Row]) -> dict[str, str]:
+        """Return the files beside records that would be touched, each with its digest now."""
+        if not rows and not self._configs:
+            return {}
+        found: dict[str, str] = {}
+        writer = BookWriter(self._root, rows, self._change, self._configs.get("after"))
+        for path in writer.paths():
+            if path.endswith(CACHE):
+                continue  # whatever it is when the migration is applied, it goes
+            before = writer.before(path)
+            try:
+                after = writer.after(path)
+            except books.BookProblem as problem:
+                if not path.endswith("membership.csv"):  # told where its members were read
+                    self._defects.append(books.unreadable(path, problem))
+                continue
+            if after != before:
+                found[path] = hashlib.sha256(before).hexdigest() if before is not None else ""
+        return found
+
+
+CACHE: Final = "/manifest.json"
+"""What is taken away, and made anew by whoever needs it: it may be written at any time."""
+
+
+class BookWriter:
+    """The files beside records, before and after a migration.
+
+    Args:
+        root: The pool's directory.
+        rows: What becomes what.
+        change: What changes.
+        config: The pool.yaml that the pool gets; None where it stays.
+    """
+
+    def __init__(self, root: str, rows: list[Row], change: Change, config: bytes | None) -> None:
+        self._root = root
+        self._rows = rows
+        self._change = change
+        self._config = config
+        self._renames = renames_of(rows)
+
+    def paths(self) -> Iterator[str]:
+        """Yield every file that could be touched, in the order in which they are; legacy.csv first."""
+        yield "legacy.csv"
+        for path in _book_paths(self._root):
+            if not _why_left(self._root, path):
+                yield path
+        if self._config is not None:
+            yield "pool.yaml"
+
+    def before(self, path: str) -> bytes | None:
+        """Return what a file holds now; None where it is not there."""
+        try:
+            return read_plain(f"{self._root}/{path}")
+        except FileNotFoundError:
+            return None
+
+    def after(self, path: str) -> bytes | None:
+        """Return what a file will hold; None where it is taken away.
+
+        Raises:
+            BookProblem: It cannot be read, and stays as it is.
+        """
+        data = self.before(path)
+        renames, name = self._renames_for(path), path.rpartition("/")[2]
+        if path == "legacy.csv":
+            return books.legacy(data, aliases_of(self._rows)) if self._rows else data
+        if path == "pool.yaml":
+            return self._config
+        if data is None or name == "manifest.json":
+            return None
+        if name == "membership.csv":
+            return books.membership(data, renames, self._change.now.pipeline, self._change)
+        if name == "adopted.json":
+            return self._adopted(path, data, renames)
+        if name == "trash.json":
+            return books.trashed(data, renames)
+        return books.drift(data, renames) if path == "drift.csv" else books.ledger(data, renames)
+
+    def _adopted(self, path: str, data: bytes, renames: Renames) -> bytes:
+        members = path.removesuffix("adopted.json") + "membership.csv"
+        before = self.before(members)
+        try:
+            after = None if before is None else self.after(members)
+        except books.BookProblem:
+            after = before
+        return books.adopted(data, renames, before, after)
+
+    def _renames_for(self, path: str) -> Renames:
+        parts = path.split("/")
+        own = "/".join(parts[:2]) if parts[0] == "trash" else ""
+        return self._renames.get(own, self._renames[""])
+
+
+def _book_paths(root: str) -> Iterator[str]:
+    """Yield the paths of what is there under the name of a file that names generations, but for legacy.csv."""
+    for top in ("", *(f"trash/{one}/" for one in _names(f"{root}/trash"))):
+        for cohort in _names(f"{root}/{top}cohorts"):
+            for name in ("membership.csv", "adopted.json", "manifest.json"):
+                if os.path.lexists(f"{root}/{top}cohorts/{cohort}/{name}"):
+                    yield f"{top}cohorts/{cohort}/{name}"
+        if top and os.path.lexists(f"{root}/{top}trash.json"):
+            yield f"{top}trash.json"
+    if os.path.lexists(f"{root}/drift.csv"):
+        yield "drift.csv"
+    for name in _names(f"{root}/ledger"):
+        if name.endswith(".jsonl"):
+            yield f"ledger/{name}"
+
+
+def _why_left(root: str, path: str) -> str:
+    """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
+    folder = path.rpartition("/")[0]
+    if os.path.islink(f"{root}/{path}") or (folder and os.path.islink(f"{root}/{folder}")):  # noqa: PTH114 - a text
+        return "a link is in its path; links are not followed"
+    return "" if os.path.isfile(f"{root}/{path}") else "is no plain file"  # noqa: PTH113 - a text
+
+
+def _task_of(row: Mapping[str, str]) -> Task:
+    """Return stage and id of a line of a membership."""
+    return row.get("stage", ""), row.get("gen_id", "")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+    except (FileNotFoundError, NotADirectoryError):
+        return []
