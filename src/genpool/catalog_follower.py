@@ -22,11 +22,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
-<<<<<<< HEAD
-from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, row_of, transaction
-=======
-from genpool.catalog_rows import Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
->>>>>>> main
+from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

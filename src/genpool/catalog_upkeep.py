@@ -17,7 +17,16 @@ from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import StageReader, reading, stamp_of
-from genpool.catalog_rows import ODD, Condition, StageWriter, count_of, transaction, with_index, without_index
+from genpool.catalog_rows import (
+    ODD,
+    Condition,
+    StageWriter,
+    count_of,
+    refuse_another_kind,
+    transaction,
+    with_index,
+    without_index,
+)
 from genpool.change_tokens import NEVER, folder_changed, is_trusted
 from genpool.errors import StorageFailed
 from genpool.processes import Helpers, processors
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from genpool.catalog_rows import Block
     from genpool.directory_store import DirectoryStore
     from genpool.layout import PoolLayout
-    from genpool.stages import Stage
+    from genpool.stages import Pipeline, Stage
 
 _PORTION: Final = 500  # records that are read by one process, one after another
 _BATCH: Final = 20 * _PORTION  # records written in one transaction
@@ -43,12 +52,16 @@ class Upkeep:
 
     Args:
         layout: The pool's paths.
+        pipeline: The pool's pipeline.
         store: The store whose files are indexed.
         progress: Told how many records of how many were read, while many are.
     """
 
-    def __init__(self, layout: PoolLayout, store: DirectoryStore, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, layout: PoolLayout, pipeline: Pipeline, store: DirectoryStore, progress: Callable[[int, int], None]
+    ) -> None:
         self._layout = layout
+        self._pipeline = pipeline
         self._store = store
         self._progress = progress
 
@@ -160,6 +173,7 @@ class Upkeep:
     def _write(self, database: sqlite3.Connection, stage: Stage, read: Sequence[Block], others: int) -> None:
         """Write what was read, but for what is another directory by now: that is read again."""
         with transaction(database):
+            refuse_another_kind(database, self._pipeline, self._store.salt)
             writer = StageWriter(database, stage.name)
             exclusive = _commits_of_others(database) == others
             reader = StageReader(stage, self._store)
