@@ -270,9 +270,9 @@ for stage in pool.config.pipeline:
     for gen_id in pool.store.listed(stage):
         there = os.lstat(pool.layout.generation(stage.name, gen_id))
         moved.append(MovedIn(pool.store.record(stage, gen_id), there.st_ino, there.st_mtime_ns))
-for turn in range(60):
+for turn in range(10):
     follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.config.salt)
-    thread = threading.Thread(target=follower.moved_in, args=(moved * 25,))
+    thread = threading.Thread(target=follower.moved_in, args=(moved * 100,))
     thread.start()
     time.sleep(0.0005 * (turn % 20))
     follower.close()
