@@ -18,35 +18,26 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from genpool.catalog_reader import StageReader, stamp_of
-from genpool.catalog_rows import (
-    Condition,
-    StageWriter,
-    one_moment,
-    prepare,
-    refuse_another_kind,
-    transaction,
-    whole_rows,
-)
+from genpool.catalog_rows import ODD, Condition, one_moment, prepare, refuse_another_kind, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
-from genpool.change_tokens import NEVER, StageToken, folder_changed, is_trusted, slots_digest
+from genpool.catalog_upkeep import Upkeep
+from genpool.change_tokens import StageToken, slots_digest
 from genpool.durable import make_directory
-from genpool.errors import StorageFailed
-from genpool.present import Making, Present
+from genpool.present import Making, Present, choices_key
 from genpool.records import NO_REPLICATE, Score
-from genpool.signatures import FILE_NAME, Signature
+from genpool.signatures import Signature
 from genpool.slots import Sibling, assign, read_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from genpool.catalog_rows import Row, Rows
+    from genpool.catalog_rows import Rows
     from genpool.directory_store import DirectoryStore
     from genpool.finds import Found
     from genpool.layout import PoolLayout
@@ -55,15 +46,11 @@ if TYPE_CHECKING:
 
 _BUSY_SECONDS: Final = 30.0
 _MEMORY: Final = ":memory:"
-_ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
-"""What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
 _MAKINGS: Final = (
     "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
     "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
 )
-_BATCH: Final = 10_000  # records read, then written in one transaction
 _CACHE_KIB: Final = 65_536
-_PROGRESS: Final = 1000  # records between two words about how far it is
 
 _T = TypeVar("_T")
 
@@ -116,7 +103,7 @@ class Catalog:
         self._layout = layout
         self._pipeline = pipeline
         self._store = store
-        self._progress = progress or (lambda _done, _all: None)
+        self._upkeep = Upkeep(layout, pipeline, store, progress or (lambda _done, _all: None))
         self._database: sqlite3.Connection | None = None
         self._ahead: ShelvesAhead | None = None
         self._digests: list[str] = []
@@ -205,110 +192,8 @@ class Catalog:
     def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
         database = self._open()
         refuse_another_kind(database, self._pipeline, self._store.salt)
-        self._keep_up(database, stage)
+        self._upkeep.keep_up(database, stage)
         return question(database)
-
-    def _keep_up(self, database: sqlite3.Connection, stage: Stage) -> None:
-        """Make the index of one stage agree with its folder.
-
-        Where nothing changed, that takes one stat call and no lock.
-        """
-        known = database.execute("SELECT changed, looked FROM stages WHERE stage = ?", (stage.name,)).fetchone()
-        if is_trusted(folder_changed(self._layout, stage), known):
-            self._look_again(database, stage)
-            return
-        with transaction(database):
-            changed, looked, unread = self._look(database, stage)
-            others = _commits_of_others(database)
-        if unread:
-            self._read(database, stage, unread, others)
-            with transaction(database):
-                writer = StageWriter(database, stage.name)
-                writer.looked(changed, looked)
-                writer.finish()
-
-    def _look(self, database: sqlite3.Connection, stage: Stage) -> tuple[int, int, list[str]]:
-        """Compare the index of a stage with its folder, and drop what is not there any more.
-
-        Returns:
-            When the folder had changed, when it was looked at, and the generations that are to be read.
-        """
-        changed = folder_changed(self._layout, stage)
-        looked = time.time_ns()
-        writer = StageWriter(database, stage.name)
-        gone: list[str] = []
-        if database.execute("SELECT 1 FROM gens WHERE stage = ? LIMIT 1", (stage.name,)).fetchone() is None:
-            unread = sorted(filter(FILE_NAME.fullmatch, self._store.listed(stage)))
-        else:
-            stamps = self._stamps(stage)
-            query = "SELECT gen_id, stamp, state FROM gens WHERE stage = ?"
-            for gen_id, stamp, state in database.execute(query, (stage.name,)):
-                if gen_id not in stamps:
-                    gone.append(gen_id)
-                elif stamps[gen_id] == stamp and state == Condition.WHOLE:
-                    del stamps[gen_id]
-            unread = sorted(stamps)
-        writer.remove(gone)
-        # until what is new has been read, the index is not that of the folder
-        writer.looked(NEVER if unread else changed, looked)
-        writer.finish()
-        return changed, looked, unread
-
-    def _stamps(self, stage: Stage) -> dict[str, int]:
-        """Return what is in a stage's folder, each with what marks its directory."""
-        folder = self._layout.stage(stage.name)
-        stamps: dict[str, int] = {}
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not FILE_NAME.fullmatch(entry.name):
-                        continue  # no generation can have such a name
-                    with suppress(FileNotFoundError):  # removed between listing and looking
-                        stamps[entry.name] = stamp_of(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageFailed(f"cannot list {folder}: {error.strerror}") from error
-        return stamps
-
-    def _look_again(self, database: sqlite3.Connection, stage: Stage) -> None:
-        """Look again at what was incomplete or unusable: it may have been mended in its place."""
-        query = f"SELECT gen_id, state, problem FROM {_ODD} AND state > 0"  # noqa: S608 - our own words
-        odd = {row[0]: row[1:] for row in database.execute(query, (stage.name,))}
-        if not odd:
-            return
-        others = _commits_of_others(database)
-        reader = StageReader(stage, self._store)
-        rows = [reader.read(gen_id) for gen_id in sorted(odd)]
-        mended = [row.gen_id for row in rows if (row.state, row.problem) != odd[row.gen_id]]
-        self._read(database, stage, mended, others)
-
-    def _read(self, database: sqlite3.Connection, stage: Stage, gen_ids: Sequence[str], others: int) -> None:
-        """Read the records of some generations into the index, batch by batch.
-
-        Args:
-            database: The index.
-            stage: The stage.
-            gen_ids: The generations.
-            others: What others had written when these were found (`_commits_of_others`).
-        """
-        reader = StageReader(stage, self._store)
-        for start in range(0, len(gen_ids), _BATCH):
-            rows = []
-            for at, gen_id in enumerate(gen_ids[start : start + _BATCH], start=start + 1):
-                rows.append(reader.read(gen_id))
-                if at % _PROGRESS == 0:
-                    self._progress(at, len(gen_ids))
-            with transaction(database):
-                refuse_another_kind(database, self._pipeline, self._store.salt)
-                writer = StageWriter(database, stage.name)
-                if _commits_of_others(database) != others:
-                    rows = _as_now(reader, rows)
-                # one that is gone changed its folder, which is looked at again
-                writer.put([row for row in rows if row.read is not None])
-                writer.finish()
-        if len(gen_ids) >= _PROGRESS:
-            self._progress(len(gen_ids), len(gen_ids))
 
     # -- questions about a stage -------------------------------------------------------------------
 
@@ -326,7 +211,7 @@ class Catalog:
     def _token(self, database: sqlite3.Connection, stage: Stage) -> StageToken:
         query = "SELECT changed, looked, content FROM stages WHERE stage = ?"
         changed, looked, content = database.execute(query, (stage.name,)).fetchone()
-        odd = f"SELECT sum(state > 0), sum(legacy = 1) FROM {_ODD}"  # noqa: S608 - our own words
+        odd = f"SELECT sum(state > 0), sum(legacy = 1) FROM {ODD}"  # noqa: S608 - our own words
         unsettled, legacy = database.execute(odd, (stage.name,)).fetchone()
         return StageToken(changed, looked, content, unsettled or 0, slots_digest(self._layout) if legacy else "")
 
@@ -347,7 +232,7 @@ class Catalog:
     def _filled(self, database: sqlite3.Connection, stage: Stage, whole: Mapping[str, Found]) -> Present:
         """Return what a stage holds, given its whole generations."""
         makings = database.execute(_MAKINGS)
-        odd = database.execute(f"SELECT gen_id, state, problem, legacy FROM {_ODD}", (stage.name,)).fetchall()  # noqa: S608 - our own words
+        odd = database.execute(f"SELECT gen_id, state, problem, legacy FROM {ODD}", (stage.name,)).fetchall()  # noqa: S608 - our own words
         return Present(
             whole=whole,
             makings={row[0]: Making(*row[1:3], *map(self._digest_number, row[3:])) for row in makings},
@@ -462,6 +347,35 @@ class Catalog:
         gen_id, source, choices, replicate = row
         return Signature(stage, (source, *json.loads(choices), slots.get(gen_id, int(replicate or NO_REPLICATE))))
 
+    def odd(self, stage: Stage) -> Present:
+        """Return what a stage holds now, but for its whole generations: `whole` is empty.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        return self._asked(stage, lambda database: self._odd(database, stage))
+
+    def _odd(self, database: sqlite3.Connection, stage: Stage) -> Present:
+        with one_moment(database):
+            return self._filled(database, stage, {})
+
+    def near(self, signature: Signature) -> Iterator[tuple[str, Signature]]:
+        """Yield id and signature of generations of a task's stage, among them those nearest to it.
+
+        Nearest is what agrees in most fields, the replicate counting least; of several the first by id. Where slots are
+        not what records say (legacy generations) that is all of the stage; else what starts from the same, and the
+        first of those that agree in most choices.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+        stage = signature.stage
+        if self.odd(stage).legacy:
+            yield from self.signatures(stage)
+            return
+        for row in self._asked(stage, lambda database: _near(database, signature)):
+            yield row[0], self._signature(stage, row, {})
+
     # -- questions about one generation: no stage is loaded ----------------------------------------
 
     def entry(self, stage: Stage, gen_id: str) -> Entry | None:
@@ -545,6 +459,25 @@ class Catalog:
         yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
 
 
+def _near(database: sqlite3.Connection, signature: Signature) -> list[Sequence[str]]:
+    """Return id, source, choices and replicate of what `Catalog.near` yields of a stage without legacy generations."""
+    wanted, stage = signature.values[1:-1], signature.stage.name
+    columns = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0"
+    found = database.execute(f"{columns} AND source = ?", (stage, signature.source)).fetchall()
+    best = [choices_key(wanted)]
+    if database.execute(f"{columns} AND choices = ? LIMIT 1", (stage, best[0])).fetchone() is None:
+        query = "SELECT DISTINCT choices FROM gens WHERE stage = ? AND state = 0"
+        agreeing: dict[int, list[str]] = {}
+        for (choices,) in database.execute(query, (stage,)):
+            agreeing.setdefault(sum(map(eq, json.loads(choices), wanted)), []).append(choices)
+        best = agreeing[max(agreeing)] if agreeing else []
+    first = columns + " AND choices IN (SELECT value FROM json_each(?)) %s ORDER BY gen_id LIMIT 1"  # noqa: S608 - our own words
+    of_best = (stage, json.dumps(best))
+    found += database.execute(first % "AND replicate = ?", (*of_best, signature.replicate))
+    found += database.execute(first % "", of_best)
+    return found
+
+
 def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:
     """Refuse a file that ends within a page: SQLite would take what is not there for zeros.
 
@@ -553,13 +486,3 @@ def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:
     """
     if path.stat().st_size % database.execute("PRAGMA page_size").fetchone()[0]:
         raise sqlite3.DatabaseError("its last page is torn")
-
-
-def _commits_of_others(database: sqlite3.Connection) -> int:
-    """Return a number that is another one after any other connection wrote to the index."""
-    return int(database.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _as_now(reader: StageReader, rows: Iterable[Row]) -> list[Row]:
-    """Return rows of directories as they are now: what changed since it was read is read again."""
-    return [row if reader.stamp(row.gen_id) == row.read else reader.read(row.gen_id) for row in rows]

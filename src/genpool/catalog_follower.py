@@ -22,7 +22,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_reader import stamp_of
-from genpool.catalog_rows import Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
+from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -114,7 +114,7 @@ class CatalogFollower:
             if row is not None:
                 rows[row.gen_id] = row
         writer = StageWriter(database, stage.name)
-        writer.put(list(rows.values()))
+        writer.put(Block.of(list(rows.values())))
         writer.distrust()
         writer.finish()
 

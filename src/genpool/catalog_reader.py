@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from genpool.canonical import canonical_json, hashed, sha256
-from genpool.catalog_rows import Condition, Row, parent_bytes, row_of, row_without_record
+from genpool.catalog_rows import Block, Condition, Row, parent_bytes, row_of, row_without_record
 from genpool.change_tokens import DISTRUST
+from genpool.directory_store import DirectoryStore
 from genpool.durable import lies_with_the_file
 from genpool.errors import GenpoolError, StorageFailed
 from genpool.gen_ids import SCHEME, id_below
@@ -28,14 +29,13 @@ from genpool.signatures import field_problem
 from genpool.slots import seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from genpool.canonical import Json
-    from genpool.directory_store import DirectoryStore
+    from genpool.layout import PoolLayout
     from genpool.signatures import FieldValue
     from genpool.stages import Stage
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
 _MOST: Final = 1 << 16  # bytes that are read at once; a longer record goes the careful way
 
@@ -79,27 +79,27 @@ class StageReader:
         Raises:
             StorageFailed: It cannot be looked at for a reason that is not its own.
         """
-        with suppress(OSError):
-            found, data = self._whole(gen_id)
-            row = None if data is None else self.row(gen_id, data)
+        try:
+            # looked at before it is opened: what takes its place in between has another mark, and is read at the next
+            found = os.lstat(f"{self._folder}/{gen_id}")
+            data = self._metadata(gen_id) if S_ISDIR(found.st_mode) else None
+            row = None if data is None else self.row(gen_id, data, found)
             if row is not None:
-                return _marked(row, found)
+                return row
+        except OSError:
+            pass
         return self._read_carefully(gen_id)
 
-    def _whole(self, gen_id: str) -> tuple[os.stat_result, bytes | None]:
-        """Return a directory's status and its metadata; None where that cannot be had the quick way."""
-        folder = os.open(f"{self._folder}/{gen_id}", _FOLDER)
-        try:
-            found = os.fstat(folder)
-            os.stat(PARSED, dir_fd=folder)
-            file = os.open(METADATA, _FILE, dir_fd=folder)
-        finally:
-            os.close(folder)
+    def _metadata(self, gen_id: str) -> bytes | None:
+        """Return a generation's metadata; None where that cannot be had the quick way."""
+        if not os.access(f"{self._folder}/{gen_id}/{PARSED}", os.F_OK):
+            return None
+        file = os.open(f"{self._folder}/{gen_id}/{METADATA}", _FILE)
         try:
             data = os.read(file, _MOST)
         finally:
             os.close(file)
-        return found, data if len(data) < _MOST else None
+        return data if len(data) < _MOST else None
 
     def _read_carefully(self, gen_id: str) -> Row:
         found = self._status(gen_id)
@@ -114,10 +114,24 @@ class StageReader:
                 row = row_without_record(gen_id, Condition.UNUSABLE, error.message)
         return row if found is None else _marked(row, found)
 
+    def block(self, gen_ids: Sequence[str]) -> Block:
+        """Look at some generations; one that is gone is left out: its folder changed, and is looked at again.
+
+        Raises:
+            StorageFailed: As of `read`.
+        """
+        return Block.of([row for row in map(self.read, gen_ids) if row.read is not None])
+
     # -- the quick way -----------------------------------------------------------------------------
 
-    def row(self, gen_id: str, data: bytes) -> Row | None:
-        """Return the row of a record in genpool's own format, which is in order; None where that is not plain."""
+    def row(self, gen_id: str, data: bytes, found: os.stat_result | None = None) -> Row | None:
+        """Return the row of a record in genpool's own format, which is in order; None where that is not plain.
+
+        Args:
+            gen_id: The directory's name.
+            data: Its metadata.json.
+            found: The directory's status; left out, the row does not say what marks it.
+        """
         try:
             value = orjson.loads(data)
             seal = value.pop("self")
@@ -133,7 +147,7 @@ class StageReader:
             source = value[stage.source_field]
             if known is None or field_problem(stage.source_field, source) or known[1](source) != gen_id:
                 return None
-            return self._row(value, gen_id, source, known[0])
+            return self._row(value, gen_id, source, known[0], found)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -161,13 +175,21 @@ class StageReader:
             return None
         return choices_key(variant[:-1]), id_below(self._stage, variant, self._store.salt)
 
-    def _row(self, value: dict[str, Any], gen_id: str, source: str, choices: str) -> Row:
+    @staticmethod
+    def _row(value: dict[str, Any], gen_id: str, source: str, choices: str, found: os.stat_result | None) -> Row:
         prints, call, score = value["fingerprints"], value["call"], value["score"]
         usage = {} if call is None else call["usage"]
-        parsed, inputs = _text(prints.get("parsed")), _text(prints.get("inputs"))
+        inputs, parsed = prints.get("inputs"), prints.get("parsed")
+        texts = (value["origin_cohort_id"], value["mode"], prints.get("template"), prints.get("model"))
+        if not _TEXTS.issuperset(map(type, texts)):
+            raise TypeError
+        stamp, read = (None, None) if found is None else _marks(found)
+        least, most, scored = None, None, None
+        if score is not None:
+            scored, least, most = _number(score["value"]), _number(score["min"]), _number(score["max"])
         return Row(
-            None,
-            None,
+            stamp,
+            read,
             None,
             gen_id,
             0,
@@ -180,14 +202,22 @@ class StageReader:
             None if parsed is None else hashed(parent_bytes(bytes.fromhex(parsed).hex())),
             _count(usage.get("input_tokens")),
             _count(usage.get("output_tokens")),
-            None if score is None else _number(score["value"]),
-            None if score is None else _number(score["min"]),
-            None if score is None else _number(score["max"]),
-            _text(value["origin_cohort_id"]),
-            _text(value["mode"]) or MODE_LLM,
-            _text(prints.get("template")),
-            _text(prints.get("model")),
+            scored,
+            least,
+            most,
+            texts[0],
+            texts[1] or MODE_LLM,
+            texts[2],
+            texts[3],
         )
+
+
+_TEXTS: Final = frozenset({str, type(None)})
+
+
+def reading(stage: Stage, layout: PoolLayout, salt: str) -> Callable[[Sequence[str]], Block]:
+    """Return what reads generations of a stage, as `StageReader.block` does; for any process."""
+    return StageReader(stage, DirectoryStore(layout, salt)).block
 
 
 def stamp_of(found: os.stat_result) -> int:
@@ -203,11 +233,17 @@ _OTHER_ODD: Final = 0xC2B2AE3D27D4EB4F
 _BITS: Final = (1 << 63) - 1  # of an integer in SQLite
 
 
-def _marked(row: Row, found: os.stat_result) -> Row:
-    """Return a row with what marked its directory; one that is younger than two seconds is not trusted again."""
+def _marks(found: os.stat_result) -> tuple[int | None, int]:
+    """Return `stamp` and `read` of a row; a directory that is younger than two seconds is not trusted again."""
     stamp = stamp_of(found)
     young = abs(time.time_ns() - found.st_ctime_ns) <= DISTRUST
-    return row._replace(read=stamp, stamp=None if young else stamp)
+    return None if young else stamp, stamp
+
+
+def _marked(row: Row, found: os.stat_result) -> Row:
+    """Return a row with what marked its directory."""
+    stamp, read = _marks(found)
+    return row._replace(stamp=stamp, read=read)
 
 
 def _text(value: object) -> str | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -48,10 +50,11 @@ CREATE TABLE IF NOT EXISTS gens (
     input_tokens INTEGER, output_tokens INTEGER, score REAL, least REAL, most REAL, problem TEXT, facts BLOB,
     PRIMARY KEY (stage, gen_id)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source);
 CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR state > 0;
 """
 
+ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
+"""What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
 _MODULUS: Final = 1 << 128
 
 
@@ -107,6 +110,21 @@ def prepare(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None
             for statement in _TABLES.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {kind_of(pipeline, salt)}")
+
+
+def without_index(database: sqlite3.Connection) -> None:
+    """Drop the index by source while much is written: answers are the same without it, and made anew it is cheaper."""
+    database.execute("DROP INDEX IF EXISTS gens_of_source")
+
+
+def count_of(database: sqlite3.Connection) -> int:
+    """Return how many directories the index knows."""
+    return int(database.execute("SELECT count(*) FROM gens").fetchone()[0])
+
+
+def with_index(database: sqlite3.Connection) -> None:
+    """Make the index by source, unless it is there."""
+    database.execute("CREATE INDEX IF NOT EXISTS gens_of_source ON gens (stage, source)")
 
 
 @contextmanager
@@ -250,8 +268,46 @@ def _bytes_of(digest: object) -> bytes | None:
 # --- writing --------------------------------------------------------------------------------------
 
 _ORIGIN: Final = Row._fields.index("origin")
-_STORED: Final = ("stamp", *Row._fields[2:_ORIGIN], "stage", "making", "facts")
+_STORED: Final = ("stamp", *Row._fields[2:_ORIGIN], "facts", "making", "stage")
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"  # noqa: S608
+
+
+_Made = tuple[str | None, ...]
+"""Origin, mode, template and model of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of one stage as columns, ready to be written; what a process that reads hands over."""
+
+    gen_ids: Sequence[str]
+    reads: Sequence[int | None]
+    """`Row.read` of each."""
+    columns: Sequence[Sequence[Any]]
+    """The columns of `_STORED`, but for the last three."""
+    facts: Sequence[bytes]
+    makings: Sequence[_Made | None]
+    """How they were made, each way once; None for what is no whole generation."""
+    making: Sequence[int]
+    """Which of `makings` it is for each row."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Block:
+        """Return the block of some rows."""
+        makings: dict[_Made | None, int] = {}
+        making = []
+        for row in rows:
+            made = (row.origin, row.mode, row.template, row.model) if row.state == Condition.WHOLE else None
+            making.append(makings.setdefault(made, len(makings)))
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(Row._fields)
+        return cls(
+            gen_ids=columns[_FIRST_FACT],
+            reads=columns[1],
+            columns=[columns[0], *columns[2:_ORIGIN]],
+            facts=[row.facts() for row in rows],
+            makings=list(makings),
+            making=making,
+        )
 
 
 class StageWriter:
@@ -269,17 +325,16 @@ class StageWriter:
         self._changed: int = known[0] if known else NEVER
         self._looked: int = known[1] if known else 0
         self._content = int(known[2], 16) if known else 0
-        self._makings: dict[tuple[str | None, ...], int] = {}  # origin, mode, template, model
+        self._makings: dict[_Made, int] = {}
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Write rows, in the place of what was said of the same directories; no two of them are about one."""
-        self._forget([row.gen_id for row in rows])
-        ready = []
-        for row in rows:
-            facts = row.facts()
-            self._content += int.from_bytes(facts)
-            ready.append((row.stamp, *row[2:_ORIGIN], self._stage, self._making(row), facts))
-        self._database.executemany(_PUT, ready)
+    def put(self, block: Block) -> None:
+        """Write rows, in the place of what was said of the same directories; no two of its rows are about one."""
+        self._forget(block.gen_ids)
+        self._content += sum(map(int.from_bytes, block.facts))
+        numbers = [self._making(made) for made in block.makings]
+        making = map(numbers.__getitem__, block.making)
+        rows = zip(*block.columns, block.facts, making, repeat(self._stage), strict=False)
+        self._database.executemany(_PUT, rows)
 
     def remove(self, gen_ids: Sequence[str]) -> None:
         """Remove what is said of some directories."""
@@ -310,18 +365,18 @@ class StageWriter:
         for (facts,) in self._database.execute(query, (self._stage, orjson.dumps(gen_ids).decode())):
             self._content -= int.from_bytes(facts or b"")
 
-    def _making(self, row: Row) -> int | None:
+    def _making(self, made: _Made | None) -> int | None:
         """Return the number of how a generation was made."""
-        if row.state != Condition.WHOLE:
+        if made is None:
             return None
-        made = (row.origin, row.mode, row.template, row.model)
         number = self._makings.get(made)
         if number is None:
-            number = self._makings[made] = self._making_number(row)
+            number = self._makings[made] = self._making_number(made)
         return number
 
-    def _making_number(self, row: Row) -> int:
-        made = (row.origin, row.mode, self._digest_number(row.template), self._digest_number(row.model))
+    def _making_number(self, wanted: _Made) -> int:
+        origin, mode, template, model = wanted
+        made = (origin, mode, self._digest_number(template), self._digest_number(model))
         query = "SELECT id FROM makings WHERE origin IS ? AND mode = ? AND template IS ? AND model IS ?"
         found = self._database.execute(query, made).fetchone()
         if found is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from genpool.catalog_rows import Condition
 from genpool.errors import NotFound
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import cohort_ids, read_membership
@@ -57,18 +59,19 @@ def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str,
         salt: The pool's salt.
         signature: The task.
     """
-    present = catalog.present(signature.stage)
+    odd = catalog.odd(signature.stage)
     minted = id_of(signature, salt)
-    gen_id = present.in_slot(signature) or minted
-    problem = of_another_task(present, signature, gen_id) if gen_id == minted else None
-    found = present.whole.get(gen_id) if problem is None else None
+    gen_id = odd.in_slot(signature) or minted
+    problem = of_another_task(odd, signature, gen_id) if gen_id == minted else None
+    entry = catalog.entry(signature.stage, gen_id) if problem is None else None
+    found = entry if entry is not None and entry.condition is Condition.WHOLE else None
     return Why(
         signature=signature,
         gen_id=gen_id,
         exists=found is not None,
-        origin=present.origin(gen_id) if found else None,
+        origin=found.origin if found else None,
         cohorts=tuple(_cohorts_of(layout, pipeline, gen_id)),
-        problem=problem or present.unusable.get(gen_id),
+        problem=problem or odd.unusable.get(gen_id),
         nearest=None if found else _nearest(catalog, signature),
     )
 
@@ -105,7 +108,7 @@ def _cohorts_of(layout: PoolLayout, pipeline: Pipeline, gen_id: str) -> list[str
 def _nearest(catalog: Catalog, signature: Signature) -> Nearest | None:
     """Return the existing signature of the stage that agrees in most fields; the replicate counts least."""
     best: tuple[tuple[int, bool], str, Signature] | None = None
-    for gen_id, other in catalog.signatures(signature.stage):
+    for gen_id, other in sorted(catalog.near(signature), key=itemgetter(0)):
         same = sum(one == two for one, two in zip(signature.values[:-1], other.values[:-1], strict=True))
         rank = (same, signature.replicate == other.replicate)
         if best is None or rank > best[0]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
@@ -10,10 +13,11 @@ import pytest
 from benchmarks.make_pool import Shape, make_pool
 
 from genpool.canonical import canonical_json, sha256
-from genpool.catalog_reader import StageReader
-from genpool.catalog_rows import Row, row_of
+from genpool.catalog_reader import StageReader, reading
+from genpool.catalog_rows import Block, Row, row_of
 from genpool.errors import GenpoolError
 from genpool.pool import Pool
+from genpool.processes import Helpers
 from genpool.records import decode_record
 
 if TYPE_CHECKING:
@@ -117,3 +121,18 @@ def test_a_directory_that_is_a_link_and_a_record_that_is_one_are_not_followed(po
     (place / "metadata.json").unlink()
     (tmp_path / "metadata.json").rename(place / "metadata.json")
     assert reader.read(gen_id).state == 0
+
+
+def test_other_processes_read_what_this_one_reads(pool: Pool) -> None:
+    for stage in pool.config.pipeline:
+        gen_ids = [gen_id for gen_id, _ in records(pool, stage)]
+        portions = [gen_ids[start : start + 7] for start in range(0, len(gen_ids), 7)]
+        make = partial(reading, stage, pool.layout, pool.store.salt)
+        with closing(Helpers(make, 2)) as helpers:
+            read = list(helpers.answers(portions))
+        # without the first column, the stamp: whether it is trusted depends on when it was read
+        assert [untimed(one) for one in read] == [untimed(one) for one in map(make(), portions)]
+
+
+def untimed(block: Block) -> Block:
+    return replace(block, columns=block.columns[1:])
