@@ -184,6 +184,7 @@ class Pool:
             What was accepted.
 
         Raises:
+            NotFound: Nothing drifted under one of the names.
             StorageFailed: drift.csv cannot be written.
         """
         chosen, _ = self._planning.drifted(cohort_id, names)
@@ -224,6 +225,9 @@ class Pool:
         Args:
             cohort_id: The cohort.
             names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
+
+        Raises:
+            NotFound: Nothing drifted under one of the names.
         """
         chosen, tasks = self._planning.drifted(cohort_id, names)
         removal = self._removals.plan_regeneration(cohort_id, tasks)
