@@ -28,7 +28,7 @@ from genpool.inputs import Inputs
 from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.manifests import Manifests
-from genpool.membership import cohort_ids
+from genpool.membership import cohort_ids, misnamed_cohorts
 from genpool.new_pool import make_pool
 from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
@@ -130,6 +130,10 @@ class Pool:
     def cohort_ids(self) -> list[str]:
         """Return the names of the pool's cohorts, sorted."""
         return list(cohort_ids(self.layout))
+
+    def misnamed_cohorts(self) -> list[str]:
+        """Return the names of folders under cohorts/ that hold a spec or a membership and that no cohort can have."""
+        return list(misnamed_cohorts(self.layout))
 
     # -- planning ----------------------------------------------------------------------------------
 
