@@ -449,7 +449,7 @@ class Pool:
         """
         with closing(self.catalog()) as catalog:
             signature = self._typed_ids.signature(task, catalog)
-            return explain(self.layout, self.config.pipeline, catalog, self.config.salt, signature)
+            return explain(self.layout, catalog, self.config, self.store, signature)
 
     def children(self, record: Record) -> list[tuple[str, str]]:
         """Return stage and id of every generation that starts from one."""
