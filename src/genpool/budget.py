@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from genpool.durable import closing_descriptor, make_directory, storage_errors
+from genpool.durable import READABLE, closing_descriptor, make_directory, storage_errors
 from genpool.errors import BudgetReached, CorruptFile, PoolBusy
 from genpool.ledger import ENDING, FORMAT, REPARSE
 
@@ -245,7 +245,7 @@ class _Ledgers:
             StorageFailed: A ledger cannot be read.
         """
         total = _Account()
-        with storage_errors(f"cannot read the ledgers in {self._folder}"):
+        with storage_errors(f"cannot read the ledgers in {self._folder}", denied=READABLE):
             try:
                 names = os.listdir(self._folder)  # noqa: PTH208 - names, not Path objects
             except FileNotFoundError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from genpool import locks
 from genpool.canonical import sha256
 from genpool.durable import (
+    READABLE,
     add_file,
     can_flush_file_system,
     flush_directory,
@@ -152,7 +153,7 @@ class DirectoryStore:
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
-        with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
+        with storage_errors(f"cannot read {path}", denied=READABLE), os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise CorruptGeneration(f"{path} is no file", hint="something else is where genpool keeps this")
             return file.read()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+WRITABLE: Final = "the pool must be writable for this; reading it (plan, status, show, ls) is not affected"
+READABLE: Final = "whoever runs genpool must be allowed to read it, and to enter the folders above it: `ls -l` shows"
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _ABSENT: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _AT_FDCWD: Final = -100
@@ -40,8 +42,12 @@ _NO_SUCH_FLAG: Final = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
 
 
 @contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
+def storage_errors(doing: str, *, denied: str = WRITABLE) -> Iterator[None]:
     """Turn the file system's refusals into errors that say what was being done.
+
+    Args:
+        doing: What could not be done.
+        denied: The hint where permissions or a read-only mount were in the way.
 
     Raises:
         StorageFull: No space or quota is left.
@@ -59,7 +65,7 @@ def storage_errors(doing: str) -> Iterator[None]:
                 f"{doing}: {reason}{place}",
                 hint="free some space; nothing that was committed is lost; run again to go on",
             ) from error
-        raise StorageFailed(f"{doing}: {reason}{place}", hint=_storage_hint(error.errno)) from error
+        raise StorageFailed(f"{doing}: {reason}{place}", hint=_storage_hint(error.errno, denied)) from error
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def reading(path: Path) -> Iterator[None]:
         StorageFailed: It cannot be read.
     """
     try:
-        with storage_errors(f"cannot read {path}"):
+        with storage_errors(f"cannot read {path}", denied=READABLE):
             yield
     except StorageFailed as error:
         if isinstance(error.__cause__, FileNotFoundError):
@@ -79,9 +85,9 @@ def reading(path: Path) -> Iterator[None]:
         raise
 
 
-def _storage_hint(number: int | None) -> str | None:
+def _storage_hint(number: int | None, denied: str) -> str | None:
     if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return "the pool must be writable for this; reading it (plan, status, show, ls) is not affected"
+        return denied
     if number in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
         return "something else is where genpool keeps this; move it away"
     return None

@@ -64,6 +64,17 @@ class UsageError(GenpoolError):
     exit_code = 2
 
 
+class DoesNotFit(UsageError):
+    """The call's arguments are right in themselves, and do not fit what is in the pool.
+
+    The same words are right in another pool, or in this one tomorrow: so it ends with 1, as everything does that is
+    wrong with what a call names.
+    """
+
+    kind = "does-not-fit"
+    exit_code = 1
+
+
 # --- a file that a person wrote must change -------------------------------------------------------
 
 

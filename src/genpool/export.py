@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genpool.errors import InvalidSignature, PoolError, UsageError
+from genpool.errors import DoesNotFit, InvalidSignature, PoolError
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, judging, member_lineages
 from genpool.tables import Table, generation_scores
 
@@ -55,7 +55,7 @@ def export(
 
     Raises:
         InvalidPipeline: There is no stage of that name.
-        UsageError: None of these stages has a text.
+        DoesNotFit: None of these stages has a text.
     """
     import polars as pl
 
@@ -63,7 +63,7 @@ def export(
     judgements = aggregated_scores(scope, reasons=reasons)
     members = member_lineages(scope).filter(pl.col("stage").is_in(names) & pl.col("state").is_in(MADE_STATES))
     if members.is_empty():
-        raise UsageError(f"there is no text of stage {' or '.join(names)}", hint="`genpool status` says what was made")
+        raise DoesNotFit(f"there is no text of stage {' or '.join(names)}", hint="`genpool status` says what was made")
     members = members.drop(
         [one for one in members.columns if members[one].null_count() == members.height and one != "origin"]
     )

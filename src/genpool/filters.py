@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from genpool.errors import UsageError, nearest
+from genpool.errors import DoesNotFit, UsageError, nearest
 from genpool.stages import PARENT_FIELD, ROOT_FIELD, axis_field
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def read_conditions(
         asked: The only stage whose tasks are asked for, if it is only one.
 
     Raises:
-        UsageError: A field is none of these stages', or has no level to be.
+        DoesNotFit: A field is none of these stages'.
+        UsageError: A field is given no level.
     """
     found: dict[tuple[Stage | None, str], Condition] = {}
     for typed, levels in where.items():
@@ -113,25 +114,25 @@ def _field(pipeline: Pipeline, typed: str, asked: Stage | None) -> tuple[Stage |
     reachable = (asked, *pipeline.ancestors(asked)) if asked else tuple(pipeline)
     names = [stage.name for stage in reachable]
     if stage_name not in pipeline:
-        raise UsageError(f"{typed!r}: no stage is named {stage_name!r}", hint=nearest(stage_name, names))
+        raise DoesNotFit(f"{typed!r}: no stage is named {stage_name!r}", hint=nearest(stage_name, names))
     stage = pipeline[stage_name]
     if asked and stage not in reachable:
         said = f"{typed!r}: {stage_name!r} is neither {asked.name!r} nor a stage above it"
-        raise UsageError(said, hint=f"known: {', '.join(names)}")
+        raise DoesNotFit(said, hint=f"known: {', '.join(names)}")
     if field not in stage.fields:
         raise _no_field(name, (stage,), pipeline)
     return stage, field
 
 
-def _no_field(name: str, stages: Sequence[Stage], pipeline: Pipeline) -> UsageError:
+def _no_field(name: str, stages: Sequence[Stage], pipeline: Pipeline) -> DoesNotFit:
     """Return the error for a field that stages do not have, with the nearest, or where a stage above has it."""
     words = list(dict.fromkeys(_word(stage, field) for stage in stages for field in stage.fields))
     if len(stages) > 1:
-        return UsageError(f"no stage has a field {name!r}", hint=nearest(name, words))
+        return DoesNotFit(f"no stage has a field {name!r}", hint=nearest(name, words))
     field = _SOURCES.get(name, axis_field(name))
     above = next((one for one in pipeline.ancestors(stages[0]) if field in one.fields), None)
     hint = f"did you mean '{above.name}.{name}'?" if above else nearest(name, words)
-    return UsageError(f"stage {stages[0].name!r} has no field {name!r}", hint=hint)
+    return DoesNotFit(f"stage {stages[0].name!r} has no field {name!r}", hint=hint)
 
 
 def _word(stage: Stage, field: str) -> str:
@@ -157,7 +158,7 @@ def choose(
         cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
 
     Raises:
-        UsageError: No candidate has a level, or made by a cohort of that name.
+        DoesNotFit: No candidate has a level, or made by a cohort of that name.
     """
     seen: list[set[str]] = [set() for _ in conditions]
     places: list[int] = []
@@ -235,7 +236,7 @@ def choose_rows(
         cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
 
     Raises:
-        UsageError: No candidate has a level, or was made by a cohort of that name.
+        DoesNotFit: No candidate has a level, or was made by a cohort of that name.
     """
     seen: list[set[str]] = [set() for _ in conditions]
     rows: dict[str, frozenset[int]] = {}
@@ -308,13 +309,13 @@ def _check_levels(condition: Condition, seen: Collection[str]) -> None:
     """Refuse a level that nothing has."""
     for level in sorted(condition.levels - frozenset(seen)):
         hint = nearest(level, seen) if len(seen) <= _MOST_COMPARED else None
-        raise UsageError(f"nothing here has {condition.typed} = {level!r}", hint=hint)
+        raise DoesNotFit(f"nothing here has {condition.typed} = {level!r}", hint=hint)
 
 
 def _check_origins(origins: Iterable[str], known: Collection[str]) -> None:
     """Refuse an origin that is no cohort."""
     for name in sorted(origins):
         if name not in known:
-            raise UsageError(
+            raise DoesNotFit(
                 f"no cohort is named {name!r}, and none of that name made anything here", hint=nearest(name, known)
             )

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from genpool.errors import InputError, NotFound, UsageError, nearest
+from genpool.errors import DoesNotFit, InputError, NotFound, UsageError, nearest
 from genpool.membership import read_membership
 from genpool.planner import State
 from genpool.rules import COMBO_AXIS, Axis
@@ -64,7 +64,7 @@ def find_gaps(pool: Pool, cohort_id: str, axis: str, levels: Sequence[str], leaf
 
     Raises:
         NotFound: The cohort has no membership.
-        UsageError: The axis or a level is none, or the leaf must be named.
+        DoesNotFit: The axis or a level is none, or the leaf must be named.
         InputError: No spec has these tasks.
     """
     members = read_membership(pool.layout, pool.config.pipeline, cohort_id)
@@ -93,7 +93,7 @@ def _leaf(pool: Pool, stages: Iterable[str], asked: str | None) -> Stage:
     selected = [pipeline[name] for name in stages]
     if asked is not None:
         if pipeline[asked] not in selected:
-            raise UsageError(f"the cohort has no {asked}", hint=f"it has {', '.join(one.name for one in selected)}")
+            raise DoesNotFit(f"the cohort has no {asked}", hint=f"it has {', '.join(one.name for one in selected)}")
         return pipeline[asked]
     parents = {one.parent for one in selected}
     leaves = [one for one in selected if one.name not in parents]
@@ -102,7 +102,7 @@ def _leaf(pool: Pool, stages: Iterable[str], asked: str | None) -> Stage:
         raise NotFound("the cohort has no members")
     if len(judging) > 1:
         names = ", ".join(one.name for one in judging)
-        raise UsageError(f"the cohort has several stages to compare: {names}", hint="name one of them: --stage")
+        raise DoesNotFit(f"the cohort has several stages to compare: {names}", hint="name one of them: --stage")
     return judging[0]
 
 
@@ -118,7 +118,7 @@ def _place(columns: Sequence[Axis], typed: str) -> int:
     """Return where an axis is among the columns."""
     known = [str(axis) for axis in columns if axis.name != REPLICATE_FIELD]
     if typed not in known:
-        raise UsageError(f"{typed!r} is not an axis of what is compared", hint=nearest(typed, known))
+        raise DoesNotFit(f"{typed!r} is not an axis of what is compared", hint=nearest(typed, known))
     return [str(axis) for axis in columns].index(typed)
 
 
@@ -151,7 +151,7 @@ def _check_levels(pool: Pool, axis: Axis, levels: Sequence[str], there: set[str]
     known = there | set(named[field]() if field in named else ())
     for level in levels:
         if level not in known:
-            raise UsageError(f"{axis} has no level {level!r}", hint=nearest(level, known))
+            raise DoesNotFit(f"{axis} has no level {level!r}", hint=nearest(level, known))
 
 
 def _missing(chains: Sequence[Chain], place: int, levels: Sequence[str]) -> list[Chain]:

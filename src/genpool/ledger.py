@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import orjson
 
 from genpool.durable import (
+    READABLE,
     closing_descriptor,
     flush_descriptor,
     flush_directory,
@@ -243,7 +244,7 @@ def ledger_lines(path: Path) -> Iterator[tuple[int, dict[str, Json] | Damage]]:
     Raises:
         StorageFailed: The file cannot be read, or is a link.
     """
-    with storage_errors(f"cannot read the ledger {path}"):
+    with storage_errors(f"cannot read the ledger {path}", denied=READABLE):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with closing_descriptor(descriptor), os.fdopen(descriptor, "rb", closefd=False) as file:
             number = 0

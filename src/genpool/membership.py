@@ -345,6 +345,15 @@ def each_member(members: Members) -> Iterator[Member]:
 
 def cohort_ids(layout: PoolLayout) -> Sequence[str]:
     """Return the names of the cohorts that have a spec or a membership, sorted."""
+    return [name for name in _folders(layout) if FILE_NAME.fullmatch(name)]
+
+
+def misnamed_cohorts(layout: PoolLayout) -> Sequence[str]:
+    """Return the names of folders that have a spec or a membership and that no cohort can have, sorted."""
+    return [name for name in _folders(layout) if not FILE_NAME.fullmatch(name)]
+
+
+def _folders(layout: PoolLayout) -> Sequence[str]:
     if not layout.cohorts.is_dir():
         return []
     files = ("cohort.yaml", "membership.csv")

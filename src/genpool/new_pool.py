@@ -44,7 +44,8 @@ def make_pool(target: Path, *, example: bool) -> None:
     if target.is_dir() and any(target.iterdir()):
         what = "is a pool already" if (target / POOL_FILE).is_file() else "is not empty"
         raise StorageFailed(f"{target} {what}; nothing was changed", hint="name a new directory")
-    with storage_errors(f"cannot make a pool in {target}"):
+    denied = "name a directory in a folder that you may write to"
+    with storage_errors(f"cannot make a pool in {target}", denied=denied):
         make_directory(target.absolute().parent)
         with tempfile.TemporaryDirectory(prefix=".genpool-init-", dir=target.absolute().parent) as temporary:
             made = Path(temporary) / "pool"

@@ -1,6 +1,7 @@
 """A file of tasks to the part of a plan that makes them, and what they start from.
 
-The lines are those that `genpool missing` prints: a stage and a signature each. A line that is not a task of the plan
+The lines are those that `genpool missing` and `genpool plan --tasks` print, or documents of `genpool why --json`, one a
+line: a stage and a signature each; what these say besides is passed over. A line that is not a task of the plan
 is an error, told with file and line before anything is made.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from genpool.planner import StagePlan
     from genpool.stages import Pipeline
 
+_WHY: Final = "genpool.why/1"
 _MOST_TOLD: Final = 20
 """So many wrong lines of one file are told."""
 
@@ -101,7 +103,11 @@ def _task(line: str, pipeline: Pipeline) -> tuple[Signature, str | None]:
         raise InputError(f"not readable as JSON: {error}", hint=right) from None
     if not isinstance(value, dict) or not isinstance(value.get("stage"), str):
         raise InputError("not a JSON object with a stage", hint=right)
+    if value.get("format") == _WHY and isinstance(value.get("signature"), dict):
+        value = {"stage": value["stage"], "gen_id": value.get("gen_id"), **value["signature"]}
     stage = pipeline[value.pop("stage")]
+    if "state" not in stage.fields:
+        value.pop("state", None)  # of `plan --tasks`: what is so now, not what it was
     given = value.pop("gen_id", None)
     if given is not None and not isinstance(given, str):
         raise InputError(f"gen_id = {given!r} must be text", hint=right)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from genpool.claims import claimed
 from genpool.compiler import Selection, compile_spec
 from genpool.drift import PARENT, among, find_drift, read_accepted, sources_now, text_diff
+from genpool.errors import NotFound, nearest
 from genpool.estimate import Estimate, estimate, estimate_again, lengths_in
 from genpool.from_reader import Ranking
 from genpool.inputs import Inputs
@@ -169,16 +170,27 @@ class Planning:
         Args:
             cohort_id: The cohort.
             names: Kind and name; None for everything. A parent may be named by an id that it had before a migration.
+
+        Raises:
+            NotFound: Nothing drifted under one of the names.
         """
         plan = self.plan(cohort_id)
-        chosen = among(plan.drift, None if names is None else [self._now(*one) for one in names])
+        if names is not None:
+            names = [self._drifted_name(plan, *one) for one in names]
+        chosen = among(plan.drift, names)
         drifted = {gen_id for one in chosen for gen_id in one.gen_ids}
         return chosen, [
             (part.stage.name, gen_id) for part in plan.stages for gen_id in drifted.intersection(part.gen_ids)
         ]
 
-    def _now(self, kind: str, name: str) -> tuple[str, str]:
-        return kind, self._typed_ids.present(name) if kind == PARENT else name
+    def _drifted_name(self, plan: Plan, kind: str, name: str) -> tuple[str, str]:
+        """Return a name that something drifted under; a mistyped one is never taken for one that is in order."""
+        key = kind, self._typed_ids.present(name) if kind == PARENT else name
+        drifted = {(one.kind, one.name): f"{one.kind}={one.name}" for one in plan.drift}
+        if key not in drifted:
+            hint = nearest(f"{kind}={name}", drifted.values()) or "nothing drifted under it"
+            raise NotFound(f"nothing of cohort {plan.cohort_id!r} drifted under {kind}={name}", hint=hint)
+        return key
 
     # -- what it will take -------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from genpool.inputs import Inputs
 from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.manifests import Manifests
-from genpool.membership import cohort_ids
+from genpool.membership import cohort_ids, misnamed_cohorts
 from genpool.new_pool import make_pool
 from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
@@ -132,6 +132,10 @@ class Pool:
         """Return the names of the pool's cohorts, sorted."""
         return list(cohort_ids(self.layout))
 
+    def misnamed_cohorts(self) -> list[str]:
+        """Return the names of folders under cohorts/ that hold a spec or a membership and that no cohort can have."""
+        return list(misnamed_cohorts(self.layout))
+
     # -- planning ----------------------------------------------------------------------------------
 
     def spec(self, cohort_id: str) -> CohortSpec:
@@ -185,6 +189,7 @@ class Pool:
             What was accepted.
 
         Raises:
+            NotFound: Nothing drifted under one of the names.
             StorageFailed: drift.csv cannot be written.
         """
         chosen, _ = self._planning.drifted(cohort_id, names)
@@ -224,6 +229,9 @@ class Pool:
         Args:
             cohort_id: The cohort.
             names: Kind and name of what to make anew (`("template", "draft/baseline")`); None for everything.
+
+        Raises:
+            NotFound: Nothing drifted under one of the names.
         """
         chosen, tasks = self._planning.drifted(cohort_id, names)
         removal = self._removals.plan_regeneration(cohort_id, tasks)
@@ -477,7 +485,7 @@ class Pool:
         """
         with closing(self.catalog()) as catalog:
             signature = self._typed_ids.signature(task, catalog)
-            return explain(self.layout, self.config.pipeline, catalog, self.config.salt, signature)
+            return explain(self.layout, catalog, self.config, self.store, signature)
 
     def children(self, record: Record) -> list[tuple[str, str]]:
         """Return stage and id of every generation that starts from one."""

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from genpool.canonical import Json
     from genpool.layout import PoolLayout
     from genpool.parsers import Constraint
+    from genpool.stages import Stage
 
 ENDING: Final = ".j2"
 DEFAULT_TEMPLATE: Final = "default"
 """The template of a stage that has no template axis."""
+SCORING_HINT: Final = "name one in its front matter, for instance `parser: json_score` with `scale: [0, 9]`"
 FORMAT: Final = "genpool.template/1"
 _FENCE: Final = "---"
 _NOT_PLAIN: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -110,6 +112,16 @@ class Prompt:
 
 
 # --- reading --------------------------------------------------------------------------------------
+
+
+def lack_of_score(stage: Stage, template: Template) -> str | None:
+    """Return what is wrong where a stage judges and its template's parser reads no score; None where nothing is.
+
+    A judgement without a score would be bought, or promoted, and count for nothing.
+    """
+    if not stage.judges or template.parser.scores:
+        return None
+    return f"the stage judges, but {template.template_id!r} has no parser that reads a score"
 
 
 def template_ids(layout: PoolLayout, stage: str) -> list[str]:

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import is_there, lies_with_the_file, storage_errors
+from genpool.durable import READABLE, is_there, lies_with_the_file, storage_errors
 from genpool.errors import CorruptFile, CorruptGeneration, NotFound, StorageFailed, nearest
 from genpool.layout import METADATA
 from genpool.membership import cohort_ids, read_membership
@@ -292,7 +292,7 @@ def _refers(field_name: str) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    with storage_errors(f"cannot list {folder}"):
+    with storage_errors(f"cannot list {folder}", denied=READABLE):
         return sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names are what is needed
 
 
@@ -329,7 +329,7 @@ def _read_members(
                     hint=f"`genpool run {name}` writes it anew",
                 )
             continue
-        with storage_errors(f"cannot read the membership of {name!r}"):
+        with storage_errors(f"cannot read the membership of {name!r}", denied=READABLE):
             listed = read_membership(layout, pipeline, name)
         members[name] = frozenset((one.stage, one.gen_id) for one in listed)
         for one in listed:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from genpool.catalog_follower import note_removed
+from genpool.errors import NotFound
 from genpool.locks import pool_lock
 from genpool.migration.waiting import refuse_while_open
 from genpool.present import Present, as_configured
@@ -72,10 +73,18 @@ class Removals:
         Args:
             cohort_id: The cohort.
             planned: Gives what drifted and what would go; called when nobody else uses the pool.
+
+        Raises:
+            NotFound: Nothing drifted under what is named, and nothing that was interrupted was finished.
         """
         self._layout.cohort(cohort_id)
         with self._alone(f"genpool {REGENERATE} {cohort_id}") as finished:
-            drift, removal = planned()
+            try:
+                drift, removal = planned()
+            except NotFound:  # what it names has gone with what was interrupted
+                if before := carried_out(finished, REGENERATE, cohort_id):
+                    return [], *before
+                raise
             if removal.is_empty and (before := carried_out(finished, REGENERATE, cohort_id)):
                 return drift, *before
             return drift, removal, self._throw_away(removal)

@@ -26,13 +26,13 @@ from genpool.canonical import canonical_json, sha256
 from genpool.catalog_follower import following
 from genpool.claims import Claims
 from genpool.drift import template_bytes
-from genpool.errors import CorruptGeneration, GenpoolError
+from genpool.errors import CorruptGeneration, GenpoolError, InvalidTemplate
 from genpool.ledger import REPARSE, Ledger, utc_now
 from genpool.locks import file_lock, pool_lock
 from genpool.membership import read_membership
 from genpool.migration import waiting
 from genpool.parsers import ParseFailure
-from genpool.prompts import DEFAULT_TEMPLATE
+from genpool.prompts import DEFAULT_TEMPLATE, SCORING_HINT, lack_of_score
 from genpool.records import MODE_LLM, PROMOTED
 from genpool.stages import TEMPLATE_FIELD
 from genpool.store import Generation, same_purchase
@@ -248,13 +248,15 @@ class Reparser:
         """Return today's template of a task.
 
         Raises:
-            InvalidTemplate: It does not exist or is not usable.
+            InvalidTemplate: It does not exist or is not usable, or the stage judges and it reads no score.
             CorruptGeneration: It calls no model any more.
         """
         named = dict(zip(record.stage.fields, record.signature.values, strict=True)).get(TEMPLATE_FIELD)
         template = self._inputs.template(record.stage.name, str(named or DEFAULT_TEMPLATE))
         if template.mode != MODE_LLM:
             raise CorruptGeneration(f"{template.file}: its mode is {template.mode} now, which reads no answer")
+        if wrong := lack_of_score(record.stage, template):
+            raise InvalidTemplate(f"{template.file}: {wrong}; {SCORING_HINT}")
         return template
 
     def _rendered_from(self, record: Record) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from genpool.errors import InvalidSignature, PoolError, UsageError, nearest
+from genpool.errors import DoesNotFit, InvalidSignature, PoolError, nearest
 from genpool.parsers import reason_of
 from genpool.stages import MODEL_FIELD, PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
 from genpool.standing import columns_of
@@ -121,10 +121,10 @@ class Axes:
         """Return the column of an axis as a person types it.
 
         Raises:
-            UsageError: There is no such axis.
+            DoesNotFit: There is no such axis.
         """
         if typed not in self.columns:
-            raise UsageError(f"{typed!r} is not an axis of these judgements", hint=nearest(typed, self.columns))
+            raise DoesNotFit(f"{typed!r} is not an axis of these judgements", hint=nearest(typed, self.columns))
         return self.columns[typed]
 
 

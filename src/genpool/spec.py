@@ -18,7 +18,7 @@ from genpool.columns import FILE, clean, names_file, read_columns
 from genpool.combos import Combo, check_spelling, list_names, read_text
 from genpool.errors import InputError, InvalidSpec, NotFound, nearest
 from genpool.from_reader import read_from
-from genpool.prompts import DEFAULT_TEMPLATE
+from genpool.prompts import DEFAULT_TEMPLATE, SCORING_HINT, lack_of_score
 from genpool.records import MODE_COPY
 from genpool.rule_reader import RuleReader
 from genpool.rules import COMBO_AXIS, Axis, Limits, apply_rules
@@ -340,13 +340,8 @@ class _SpecReader:
                     line,
                     hint,
                 )
-            elif stage.judges and not template.parser.scores:
-                hint = "name one in its front matter, for instance `parser: json_score` with `scale: [0, 9]`"
-                self.problems.add(
-                    f"{stage.name}.template: the stage judges, but {template_id!r} has no parser that reads a score",
-                    line,
-                    hint,
-                )
+            elif wrong := lack_of_score(stage, template):
+                self.problems.add(f"{stage.name}.template: {wrong}", line, SCORING_HINT)
 
     def _adopt(self, error: InputError, line: int) -> None:
         """Take over the problems of a file that the spec names."""

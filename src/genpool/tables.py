@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from genpool.errors import UsageError, nearest
+from genpool.errors import DoesNotFit, UsageError, nearest
 from genpool.from_reader import MEAN_SCORE
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, member_lineages
 
@@ -232,7 +232,8 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
         by: `mean_score`, a rubric, or `<rubric>:<judge>`; where several stages judge, `<stage>:` may stand before it.
 
     Raises:
-        UsageError: Nothing was judged so, several stages have judged so, or the number is not one.
+        DoesNotFit: Nothing was judged so, or several stages have judged so.
+        UsageError: The number is none from 1.
     """
     import polars as pl
 
@@ -261,10 +262,10 @@ def _columns_by(scores: Table, by: str) -> list[str]:
         judging = sorted({stage for stage, _, _ in scores.speakers.values()})
         if len(stages) > 1:
             said = f"texts of several stages were judged, which are never ranked together: {', '.join(stages)}"
-            raise UsageError(said, hint=f"rank by one of {', '.join(_known(scores))}")
+            raise DoesNotFit(said, hint=f"rank by one of {', '.join(_known(scores))}")
         if not stages and len(judging) > 1:
             said = f"several stages have judged these texts, which are never mixed: {', '.join(judging)}"
-            raise UsageError(said, hint=f"rank by one of {', '.join(_known(scores))}")
+            raise DoesNotFit(said, hint=f"rank by one of {', '.join(_known(scores))}")
         return [MEAN_SCORE]
     exact = [one for one in scores.speakers if one == f"score:{by}"]
     found = exact or [
@@ -273,11 +274,11 @@ def _columns_by(scores: Table, by: str) -> list[str]:
         if by in (rubric, f"{rubric}:{judge}", f"{stage}:{rubric}", f"{stage}:{rubric}:{judge}")
     ]
     if not found:
-        raise UsageError(f"nothing was judged by {by!r}", hint=nearest(by, [MEAN_SCORE, *_known(scores)]))
+        raise DoesNotFit(f"nothing was judged by {by!r}", hint=nearest(by, [MEAN_SCORE, *_known(scores)]))
     stages = sorted({scores.speakers[one][0] for one in found})
     if len(stages) > 1:
         said = f"several stages have judged by {by!r}, which are never mixed"
-        raise UsageError(said, hint=f"say {' or '.join(f'{stage}:{by}' for stage in stages)}")
+        raise DoesNotFit(said, hint=f"say {' or '.join(f'{stage}:{by}' for stage in stages)}")
     return found
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, cast
 import orjson
 
 from genpool.durable import (
+    READABLE,
     flush_directory,
     is_there,
     make_directory,
@@ -110,7 +111,7 @@ def read_trash(layout: PoolLayout) -> list[Trashed]:
         CorruptFile: A trash.json cannot be read.
         UnsupportedFormat: A newer genpool wrote one.
     """
-    with storage_errors(f"cannot list {layout.trash}"):
+    with storage_errors(f"cannot list {layout.trash}", denied=READABLE):
         names = sorted(os.listdir(layout.trash)) if layout.trash.is_dir() else []  # noqa: PTH208 - names will do
     # a folder without a record is what a crash left before anything was moved
     found = [read_trashed(layout, name) for name in names if is_there(layout.trash / name / "trash.json")]
@@ -158,7 +159,7 @@ def read_trashed(layout: PoolLayout, trash_id: str) -> Trashed:
     """
     path = layout.trashed(trash_id)
     try:
-        with storage_errors("cannot read the trash"):
+        with storage_errors("cannot read the trash", denied=READABLE):
             value = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise CorruptFile(f"{path}: not readable as JSON: {error}", hint=_BY_HAND) from None

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_rows import Condition
 from genpool.errors import NotFound
+from genpool.finding import beginning_with
 from genpool.gen_ids import gen_id as id_of
 from genpool.membership import cohort_ids, read_membership
+from genpool.planner import unacceptable
 from genpool.present import of_another_task
 from genpool.signatures import Signature
+from genpool.stages import MODEL_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from genpool.catalog import Catalog
+    from genpool.config import PoolConfig
     from genpool.layout import PoolLayout
+    from genpool.membership import Member
     from genpool.signatures import FieldValue
     from genpool.stages import Pipeline
+    from genpool.store import GenerationStore
+
+_CANDIDATES: Final = 8
+"""So many ids are named where several could be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +54,27 @@ class Why:
     """The cohorts that it is a member of."""
     problem: str | None = None
     """What is wrong with what stands in its place."""
+    exhausted: tuple[str, int] | None = None
+    """The model that was asked as often as it may be, and how often; only `--retry-exhausted` pays again."""
     nearest: Nearest | None = None
     """Where it does not exist: the nearest signature that does, if the stage has any generation."""
 
 
-def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str, signature: Signature) -> Why:
+def explain(
+    layout: PoolLayout, catalog: Catalog, config: PoolConfig, store: GenerationStore, signature: Signature
+) -> Why:
     """Return why a task is reused or to be made.
 
     Args:
         layout: The pool's paths.
-        pipeline: The pool's pipeline.
         catalog: What exists.
-        salt: The pool's salt.
+        config: The pool's pipeline and salt, and how often its models may be asked.
+        store: Has the task's attempts.
         signature: The task.
     """
+    pipeline = config.pipeline
     odd = catalog.odd(signature.stage)
-    minted = id_of(signature, salt)
+    minted = id_of(signature, config.salt)
     gen_id = odd.in_slot(signature) or minted
     problem = of_another_task(odd, signature, gen_id) if gen_id == minted else None
     entry = catalog.entry(signature.stage, gen_id) if problem is None else None
@@ -72,32 +86,72 @@ def explain(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, salt: str,
         origin=found.origin if found else None,
         cohorts=tuple(_cohorts_of(layout, pipeline, gen_id)),
         problem=problem or odd.unusable.get(gen_id),
+        exhausted=None if found else _exhausted(layout, catalog, config, store, signature, gen_id),
         nearest=None if found else _nearest(catalog, signature),
     )
 
 
+def _exhausted(
+    layout: PoolLayout,
+    catalog: Catalog,
+    config: PoolConfig,
+    store: GenerationStore,
+    signature: Signature,
+    gen_id: str,
+) -> tuple[str, int] | None:
+    """Return the model of a task and how often it was asked in vain, where that is as often as it may be."""
+    tried = len(unacceptable(store, signature.stage, gen_id))
+    above = signature
+    while tried and not above.stage.has_model and above.stage.parent is not None:
+        try:
+            above = signature_of(layout, config.pipeline, catalog, str(above.source))
+        except NotFound:
+            return None
+    model = str(above.as_dict().get(MODEL_FIELD, ""))
+    entry = config.models.get(model)
+    return (model, tried) if tried and entry is not None and tried >= entry.attempts else None
+
+
 def signature_of(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, gen_id: str) -> Signature:
-    """Return the signature behind an id: of a generation, or of a missing member of some cohort.
+    """Return the signature behind an id, or the only one that starts so: of a generation, or of a member of a cohort.
 
     Raises:
-        NotFound: No generation and no membership has the id: an id cannot be turned back into its signature.
+        NotFound: No generation and no membership has the id (an id cannot be turned back into its signature); or
+            several start so.
     """
     for stage in pipeline:
         signature = catalog.signature(stage, gen_id)
         if signature is not None:
             return signature
+    starting = {
+        one: signature
+        for stage in pipeline
+        for one in beginning_with(catalog, stage, gen_id)
+        if (signature := catalog.signature(stage, one)) is not None
+    }
     for cohort_id in cohort_ids(layout):
         if not layout.membership(cohort_id).is_file():
             continue
         for member in read_membership(layout, pipeline, cohort_id):
             if member.gen_id == gen_id:
-                stage = pipeline[member.stage]
-                typed = {name: int(value) if name == "replicate" else value for name, value in member.fields.items()}
-                return Signature.of(stage, typed)
+                return _signature(pipeline, member)
+            if gen_id and member.gen_id.startswith(gen_id) and member.gen_id not in starting:
+                starting[member.gen_id] = _signature(pipeline, member)
+    if len(starting) > 1:
+        ids = sorted(starting)
+        shown = ", ".join(ids[:_CANDIDATES]) + (" …" if len(ids) > _CANDIDATES else "")
+        raise NotFound(f"{len(ids)} tasks have an id that starts with {gen_id!r}: {shown}", hint="type more of it")
+    if starting:
+        return starting.popitem()[1]
     raise NotFound(
         f"no generation and no member of a cohort has the id {gen_id!r}",
         hint="an id cannot be turned back into its signature: give that, `genpool why draft combo_id=…`",
     )
+
+
+def _signature(pipeline: Pipeline, member: Member) -> Signature:
+    typed = {name: int(value) if name == "replicate" else value for name, value in member.fields.items()}
+    return Signature.of(pipeline[member.stage], typed)
 
 
 def _cohorts_of(layout: PoolLayout, pipeline: Pipeline, gen_id: str) -> list[str]:

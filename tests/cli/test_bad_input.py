@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.cli.main import main
+from tests.small_pools import memory_folder
 
 from .conftest import Type, rewrite
 
@@ -278,3 +279,39 @@ def _read_only_mount(root: Path, genpool: Type) -> None:
         _check_read_only(genpool)
     finally:
         subprocess.run(["umount", str(root)], check=True)
+
+
+@pytest.mark.parametrize("verb", ["ls", "status"])
+def test_a_folder_that_no_cohort_can_have_is_named_and_the_others_are_told(
+    genpool: Type, root: Path, verb: str
+) -> None:
+    genpool("run", "demo", "-q")
+    shutil.copytree(root / "cohorts/demo", root / "cohorts/bad name")
+    said = genpool(verb)
+    assert (said.code, "demo" in said.out, "bad name" in said.out) == (0, True, False)
+    assert f"note: {root}/cohorts/bad name is left out: a cohort's name is letters, digits" in said.err
+    assert "rename the folder" in said.err
+    if verb == "ls":
+        assert genpool("ls", "--json").json["misnamed"] == ["bad name"]
+
+
+def test_a_membership_that_may_not_be_read_is_no_matter_of_writing(
+    genpool: Type, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genpool("run", "demo", "-q")
+    with memory_folder() as place:
+        place.chmod(0o755)
+        pool = shutil.copytree(root, place / "pool")
+        (pool / "cohorts/demo/membership.csv").chmod(0)
+        own = os.geteuid()
+        try:
+            os.seteuid(own or 65534)  # permissions do not count for root
+            codes = [main(["--pool", str(pool), "status", "demo"]), main(["init", "-q", str(place / "new")])]
+        finally:
+            os.seteuid(own)
+    said = capsys.readouterr().err
+    assert codes == [1, 1]
+    assert f"cannot read {pool}/cohorts/demo/membership.csv: Permission denied" in said
+    assert "must be allowed to read it" in said
+    assert "name a directory in a folder that you may write to" in said
+    assert "the pool must be writable" not in said

@@ -28,6 +28,23 @@ def test_some_of_what_is_missing_is_made_and_the_rest_is_left(genpool: Type, roo
     assert genpool("run", "demo", "-q").code == 0
 
 
+def test_a_file_that_names_no_task_is_told(genpool: Type, root: Path) -> None:
+    (root / "none.jsonl").write_text("\n")
+    said = genpool("run", "demo", "-q", "--only", str(root / "none.jsonl"))
+    assert said.code == 3
+    assert f"note: {root}/none.jsonl names no task, so that nothing was to be made" in said.err
+
+
+def test_lines_of_a_plan_and_of_why_are_taken_as_they_are(genpool: Type, root: Path) -> None:
+    first, second = genpool("plan", "demo", "--tasks").out.splitlines()[:2]
+    task = json.loads(second)
+    fields = [f"{name}={value}" for name, value in task.items() if name not in {"state", "stage", "gen_id"}]
+    why = genpool("why", task["stage"], *fields, "--json").json
+    (root / "some.jsonl").write_text(f"{first}\n{json.dumps(why)}\n")
+    ran = genpool("run", "demo", "--only", str(root / "some.jsonl"), "--json").json
+    assert {name: stage["made"] for name, stage in ran["stages"].items()} == {"draft": 2, "essay": 0, "evaluation": 0}
+
+
 def test_a_line_of_another_plan_is_an_error_with_file_and_line(genpool: Type, root: Path) -> None:
     line = json.loads(genpool("plan", "demo", "--tasks").out.splitlines()[0])
     del line["state"]

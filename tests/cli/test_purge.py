@@ -215,7 +215,12 @@ def test_what_drifted_is_made_anew_with_all_that_descends_in_any_cohort(genpool:
     assert len(generations(root)) == 2
     undone = genpool("trash", "undo", done["trash_id"])
     assert (undone.code, tree(root, without=NOT_THERE)) == (0, before)
-    assert "make them anew: genpool run c" in genpool("drift", "regenerate", "c", "--yes").out
+    said = genpool("drift", "regenerate", "c", "--yes").out
+    at = f"genpool --pool {root} run"
+    assert said.endswith(
+        f"make them anew: {at} c\n"
+        f"members of other cohorts went too, which their own runs make anew:\n  {at} other  (2 generations)\n"
+    )
     assert genpool("run", "c", "-q").code == 0
     assert generations(root) == whole
     assert "nothing drifted" in genpool("drift", "regenerate", "c", "--yes").out
@@ -225,7 +230,33 @@ def test_what_drifted_is_made_anew_with_all_that_descends_in_any_cohort(genpool:
 
 def test_regenerating_needs_names_of_a_known_kind(genpool: Type) -> None:
     assert genpool("drift", "regenerate", "c", "colour=red").code == 2
-    assert "nothing of that drifted" in genpool("drift", "regenerate", "c", "model=judge").out
+
+
+@pytest.mark.parametrize("verb", ["accept", "regenerate"])
+def test_a_name_under_which_nothing_drifted_is_an_error_and_nothing_is_done(
+    genpool: Type, root: Path, verb: str
+) -> None:
+    nothing = genpool("drift", verb, "c", "model=judge")
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "nothing of cohort 'c' drifted under model=judge" in nothing.err
+    assert "hint: nothing drifted under it" in nothing.err
+    rewrite(root / "templates/draft/plain.j2", "Write about", "Write on")
+    before = tree(root, without=[".genpool"])
+    mistyped = genpool("drift", verb, "c", "template=draft/plain", "template=draft/plan")
+    assert (mistyped.code, mistyped.out) == (1, "")
+    assert "did you mean 'template=draft/plain'?" in mistyped.err
+    assert tree(root, without=[".genpool"]) == before
+
+
+def test_a_regeneration_by_name_that_was_interrupted_is_finished_by_the_same_command(genpool: Type, root: Path) -> None:
+    rewrite(root / "templates/draft/plain.j2", "Write about", "Write on")
+    words = ("drift", "regenerate", "c", "template=draft/plain", "--yes")
+    found = genpool(*words, "--json").json
+    interrupted(root, found)
+    said = genpool(*words)
+    assert (said.code, f"moved to the trash: {len(found['goes'])} generations" in said.out) == (0, True)
+    again = genpool(*words)
+    assert (again.code, "drifted under template=draft/plain" in again.err) == (1, True)
 
 
 def test_what_goes_is_priced_before_it_goes(genpool: Type, root: Path) -> None:

@@ -56,6 +56,19 @@ def test_the_document_has_every_task(genpool: Type, root: Path) -> None:
     assert found["promotions"][0]["score"] == {"value": 8.0, "min": 0.0, "max": 9.0}
 
 
+def test_a_judgement_is_not_promoted_by_a_parser_that_reads_no_score(genpool: Type, root: Path) -> None:
+    rewrite(root / TEMPLATE, "parser: json_score\nscale: [0, 5]", "parser: text")
+    before = tree(root, without=[".genpool"])
+    said = genpool("reparse", "--yes")
+    assert "0 attempts promoted" in said.out
+    assert "left: 16 attempts in evaluation, the first v_" in said.out
+    assert "the stage judges, but 'clarity' has no parser that reads a score" in said.out
+    assert "parser: json_score" in said.out
+    assert tree(root, without=[".genpool"]) == before
+    plan = genpool("plan", "c")
+    assert "the stage judges, but 'clarity' has no parser that reads a score" in plan.err
+
+
 def test_a_cohort_or_a_stage_that_is_none_is_refused(genpool: Type) -> None:
     assert "did you mean 'evaluation'?" in genpool("reparse", "--stage", "evalution").err
     assert genpool("reparse", "--cohort", "d").code == 1

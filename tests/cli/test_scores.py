@@ -249,7 +249,7 @@ def test_a_text_that_cannot_be_read_is_a_row_that_says_so(genpool: Type, demo: P
 
 def test_nothing_to_export_and_unknown_stages_are_told(genpool: Type, root: Path) -> None:
     said = genpool("export")
-    assert said.code == 2
+    assert said.code == 1
     assert "there is no text of stage essay" in said.err
     said = genpool("export", "--stage", "esay")
     assert said.code == 1

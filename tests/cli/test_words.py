@@ -355,3 +355,25 @@ def test_models_are_not_ready_without_the_library(
 def test_an_error_is_told_though_nobody_can_be_told(root: Path) -> None:
     command = f"{sys.executable} -m genpool --pool {root} plan nothing 2>/dev/full"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == GenpoolError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ls", "--where", "template=narratve"], "did you mean 'narrative'?"),
+        (["ls", "--origin", "dmo"], "did you mean 'demo'?"),
+        (["ls", "--stage", "essays"], "did you mean 'essay'?"),
+        (["scores", "--top", "1", "--rank", "nov"], "nothing was judged by 'nov'"),
+        (["scores", "demo", "--by", "tempo"], "'tempo' is not an axis"),
+        (["fill-gaps", "demo", "--axis", "essay.template", "--levels", "narrative,narratve"], "no level 'narratve'"),
+        (["export", "real"], "real"),
+    ],
+)
+def test_what_is_not_in_the_pool_ends_with_1_whatever_the_verb(
+    genpool: Type, root: Path, words: list[str], said: str
+) -> None:
+    del root
+    genpool("run", "demo", "-q")
+    typed = genpool(*words)
+    assert (typed.code, typed.out) == (1, "")
+    assert said in typed.err

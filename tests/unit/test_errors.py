@@ -12,6 +12,7 @@ from genpool.errors import GenpoolError, InputError, Problem, nearest
 KINDS = {
     "GenpoolError": ("error", 1),
     "UsageError": ("usage", 2),
+    "DoesNotFit": ("does-not-fit", 1),
     "InputError": ("invalid-input", 1),
     "InvalidSignature": ("invalid-signature", 1),
     "InvalidPipeline": ("invalid-pipeline", 1),

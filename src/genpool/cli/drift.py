@@ -60,13 +60,13 @@ def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
     """Accept what drifted: it is noted in drift.csv and not told again.
 
     Without names everything that drifted under COHORT is accepted, else only that: template=draft/baseline,
-    model=judge-a, combo=combo_…, parent=d_….
+    model=judge-a, combo=combo_…, parent=d_…. A name under which nothing drifted is an error, and nothing is accepted.
     """
     from genpool.cli.output import many, shown
     from genpool.pool import Pool
 
     accepted = Pool.find(root).accept_drift(cohort, _chosen(names))
-    print(f"accepted {many(len(accepted), 'change')}" if accepted else "nothing of that drifted")
+    print(f"accepted {many(len(accepted), 'change')}" if accepted else "nothing drifted")
     for one in accepted:
         print(f"  {_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')}")
 
@@ -99,7 +99,7 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
         print_json({**removal_document(removal, trashed), "again": again, "drift": [document(one) for one in drift]})
         return
     if not drift and trashed is None:
-        print("nothing drifted" if chosen is None else "nothing of that drifted")
+        print("nothing drifted")
         return
     for one in drift:
         print(f"{_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')} drifted")
@@ -107,7 +107,7 @@ def regenerate_drift(root: str | None, cohort: str, names: tuple[str, ...], *, y
     _print_price(removal)
     print_trashed(removal, trashed, f"genpool drift regenerate {' '.join([cohort, *names])} --yes")
     if trashed is not None:
-        print(f"make them anew: genpool run {cohort}")
+        _print_next(cohort, removal)
 
 
 @command.command("fork")
@@ -246,6 +246,23 @@ def _print_by_cohort(removal: Removal) -> None:
     print()
     print_table(["members of", *stages], rows, right=stages)
     print()
+
+
+def _print_next(cohort: str, removal: Removal) -> None:
+    """Print the commands that make anew what went: each cohort's run makes its own members, and no others."""
+    from genpool.cli.arguments import command_line
+    from genpool.cli.output import many, shown
+
+    gone = {name: sum(counts.values()) for name, counts in removal.by_cohort.items() if name is not None}
+    print(f"make them anew: {shown(command_line('run', cohort))}")
+    others = {name: count for name, count in gone.items() if name != cohort}
+    if others:
+        print("members of other cohorts went too, which their own runs make anew:")
+    for name, count in others.items():
+        print(f"  {shown(command_line('run', name))}  ({many(count, 'generation')})")
+    if None in removal.by_cohort:
+        strays = many(sum(removal.by_cohort[None].values()), "generation")
+        print(f"no run makes anew what is in no cohort: {strays}")
 
 
 def _print_price(removal: Removal) -> None:

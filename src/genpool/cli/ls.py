@@ -117,6 +117,7 @@ def _print_unread(found: Listing) -> None:
 def _cohorts(pool: Pool, *, as_json: bool) -> int:
     """Print the pool's cohorts; return the exit code."""
     from genpool.cli.output import print_json, print_table
+    from genpool.cli.sources import tell_misnamed
     from genpool.errors import GenpoolError
 
     rows: list[dict[str, Any]] = []
@@ -129,12 +130,13 @@ def _cohorts(pool: Pool, *, as_json: bool) -> int:
             row["error"] = error.as_json()
         rows.append(row)
     if as_json:
-        print_json({"format": "genpool.cohorts/1", "cohorts": rows})
+        print_json({"format": "genpool.cohorts/1", "cohorts": rows, "misnamed": pool.misnamed_cohorts()})
     elif not rows:
         print(f"{pool.root} has no cohort yet: write cohorts/<name>/cohort.yaml")
     else:
         print_table(["cohort", "members"], [[row["cohort_id"], _standing(row)] for row in rows], right=["members"])
         _print_unreadable(rows)
+    tell_misnamed(pool)
     return int(any("error" in row for row in rows))
 
 

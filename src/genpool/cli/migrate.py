@@ -235,7 +235,7 @@ def _opened(root: str | None, *, quiet: bool) -> Iterator[tuple[Migrations, Pool
 
 def _chosen(migrations: Migrations, migration_id: str | None, states: set[str]) -> str:
     """Return the migration that is meant: the one named, else the only one in one of some states."""
-    from genpool.errors import NotFound, UsageError
+    from genpool.errors import DoesNotFit, NotFound
 
     if migration_id is not None:
         return migrations.standing(migration_id).migration_id
@@ -245,7 +245,7 @@ def _chosen(migrations: Migrations, migration_id: str | None, states: set[str]) 
     words = " or ".join(sorted(states))
     if not found:
         raise NotFound(f"no migration is {words}", hint="`genpool migrate status` lists them")
-    raise UsageError(f"{len(found)} migrations are {words}: {', '.join(found)}", hint="name the one that you mean")
+    raise DoesNotFit(f"{len(found)} migrations are {words}: {', '.join(found)}", hint="name the one that you mean")
 
 
 # --- what is printed --------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ Exit codes: 0 done, 1 error, 2 usage, 3 incomplete, 130 interrupted.
 
 - 2 is a command line that is wrong whatever the pool holds: an unknown command or option, a word missing, options that
   exclude each other.
-- 1 is everything that is wrong with what it names: no such pool, cohort, stage or id, a spec that is not usable, a
-  damaged file, a disk that refuses. `ls` and `status` end with 1 where they can read some cohorts and not others.
+- 1 is everything that is wrong with what it names, which may be right in another pool: no such pool, cohort, stage,
+  field, level, rubric or id, a spec that is not usable, a damaged file, a disk that refuses. `ls` and `status` end with
+  1 where they can read some cohorts and not others.
   `doctor` ends with 1 where something is wrong and was not mended.
 - Whoever reads the output may leave (`| head`): nothing is said, a run goes on, and its exit code is what it came to.
 

@@ -32,7 +32,9 @@ INCOMPLETE = 3
 )
 @click.option("--refresh", is_flag=True, help="Resolve a query under `from:` anew, and adopt its answer.")
 @click.option(
-    "--only", metavar="FILE", help="Make only the tasks of FILE (lines of `missing`), and what they start from."
+    "--only",
+    metavar="FILE",
+    help="Make only the tasks of FILE (lines of `missing` or `plan --tasks`), and what they start from.",
 )
 @click.option("--any-file-system", is_flag=True, help="Go on where locks may not keep two runs apart: a network disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing before.")
@@ -63,8 +65,18 @@ def command(root: str | None, /, cohort: str, *, as_json: bool, quiet: bool, **o
     else:
         with reader_may_leave():
             print_report(pool, report)
+    _tell_empty(options["only"])
     tell_cause(report)
     return _exit_code(report)
+
+
+def _tell_empty(only: str | None) -> None:
+    """Say on standard error that a file of `--only` names no task: it is no error where nothing is missing."""
+    from pathlib import Path
+
+    if only is not None and Path(only).is_file() and not Path(only).read_bytes().strip():
+        with suppress(OSError):
+            print(f"note: {only} names no task, so that nothing was to be made", file=sys.stderr)
 
 
 def _carried_out(pool: Pool, cohort: str, watch: Watcher, **options: Any) -> RunReport:

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from genpool.errors import GenpoolError
+    from genpool.errors import GenpoolError, NotFound
     from genpool.pool import Pool
     from genpool.records import Record
     from genpool.stages import Stage
@@ -42,10 +42,10 @@ def command(root: str | None, gen_id: str, *, prompt: bool, raw: bool, text: boo
     pool = Pool.find(root)
     try:
         record = pool.find_generation(gen_id)
-    except NotFound:
+    except NotFound as unknown:
         found = None if pool.is_generation(gen_id) else pool.find_attempts(gen_id)
         if found is None:
-            raise
+            raise _lacking(pool, gen_id, unknown) from None
         _show_attempts(pool, *found, wanted=wanted, as_json=as_json)
         return
     if as_json:
@@ -54,6 +54,20 @@ def command(root: str | None, gen_id: str, *, prompt: bool, raw: bool, text: boo
         _print_text(_text(pool, record, wanted))
     else:
         _print(pool, record)
+
+
+def _lacking(pool: Pool, gen_id: str, unknown: NotFound) -> NotFound:
+    """Return the error for an id that nothing bears: where cohorts lack what it is of, one that names them."""
+    from genpool.errors import NotFound
+
+    try:
+        task = pool.why(gen_id)
+    except NotFound:
+        return unknown
+    if task.exists or not task.cohorts:
+        return unknown
+    said = f"{task.gen_id} is a member of {', '.join(task.cohorts)}, and is not made"
+    return NotFound(said, hint=f"`genpool why {task.gen_id}` says why")
 
 
 def _text(pool: Pool, record: Record, name: str) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from genpool.pool import Pool
     from genpool.scope import CohortScope
 
 
@@ -29,6 +30,19 @@ def tell_sources(scope: CohortScope, *, verbose: bool) -> None:
     if unfit is not None:
         again = command_line("manifest", "build", scope.cohort_id)
         print(f"note: the manifest is not used: {shown(unfit.message)}; anew: {again}", file=sys.stderr)
+
+
+def tell_misnamed(pool: Pool) -> None:
+    """Say on standard error which folders under cohorts/ are none because of their names."""
+    from genpool.cli.output import one_line
+
+    misnamed = pool.misnamed_cohorts()
+    if misnamed:
+        sys.stdout.flush()
+    for name in misnamed:
+        place = one_line(str(pool.layout.cohorts / name))
+        grammar = "letters, digits, dot, underscore and hyphen; at most 128"
+        print(f"note: {place} is left out: a cohort's name is {grammar}; rename the folder", file=sys.stderr)
 
 
 def sources_document(scope: CohortScope) -> dict[str, object]:

