@@ -137,7 +137,8 @@ def axes_of(pipeline: Pipeline, stages: Iterable[Stage] | None = None) -> Axes:
         names |= {f"{stage.name}.template": "rubric", f"{stage.name}.model": "judge"}
         found = lineage_columns(pipeline, stage)
         for column, (of, field) in found.items():
-            names |= {column: column, f"{of.name}.{COMBO if field == ROOT_FIELD else of.axis_name(field)}": column}
+            names[column] = column
+            names.setdefault(f"{of.name}.{COMBO if field == ROOT_FIELD else of.axis_name(field)}", column)
             if of is not stage or field == ROOT_FIELD:
                 lineage[column] = None
         chosen = [one for one, (_, field) in found.items() if field not in {"gen_id", REPLICATE_FIELD, ROOT_FIELD}]

@@ -258,9 +258,13 @@ def _columns_by(scores: Table, by: str) -> list[str]:
     if by == MEAN_SCORE:
         there = scores.frame.filter(pl.col(MEAN_SCORE).is_not_null())
         stages = there["judged_stage"].unique().sort().to_list() if "judged_stage" in there.columns else []
+        judging = sorted({stage for stage, _, _ in scores.speakers.values()})
         if len(stages) > 1:
             said = f"texts of several stages were judged, which are never ranked together: {', '.join(stages)}"
-            raise UsageError(said, hint=f"`--rank` by one of {', '.join(_known(scores))}")
+            raise UsageError(said, hint=f"rank by one of {', '.join(_known(scores))}")
+        if not stages and len(judging) > 1:
+            said = f"several stages have judged these texts, which are never mixed: {', '.join(judging)}"
+            raise UsageError(said, hint=f"rank by one of {', '.join(_known(scores))}")
         return [MEAN_SCORE]
     exact = [one for one in scores.speakers if one == f"score:{by}"]
     found = exact or [

@@ -11,7 +11,7 @@ import pytest
 from genpool.pool import Pool
 from genpool.records import encode_sealed
 from tests.legacy_pools import write_legacy
-from tests.small_pools import EVALUATIONS, make_pool, whole_cohort, write_spec
+from tests.small_pools import EVALUATIONS, make_pool, models, whole_cohort, write_spec
 
 from .conftest import Type, rewrite
 
@@ -286,3 +286,31 @@ def test_several_judges_are_set_against_one_another(tmp_path: Path, genpool: Typ
     found = genpool("--pool", str(root), "report", "c")
     assert "note: 1 essay lacks a rubric or a judge that others have: no mean over these" in found.out
     assert ", 3 texts\n" in found.out
+
+
+def test_of_several_judging_stages_each_answer_says_which(tmp_path: Path, genpool: Type) -> None:
+    root = tmp_path / "two"
+    pool = make_pool(root, rows=1)
+    pipeline = (
+        "pipeline:\n  draft: {prefix: d, axes: [template, model]}\n"
+        "  quick: {prefix: q, parent: draft, axes: [template, model], judges: true}\n"
+        "  slow: {prefix: s, parent: draft, axes: [template, model], judges: true}\n"
+    )
+    (root / "pool.yaml").write_text((root / "pool.yaml").read_text() + pipeline)
+    rubric = (root / "templates/evaluation/clarity.j2").read_text().replace("essay", "draft")
+    for stage, scale in (("quick", "[0, 1]"), ("slow", "[0, 9]")):
+        (root / f"templates/{stage}").mkdir()
+        (root / f"templates/{stage}/clarity.j2").write_text(rubric.replace("[0, 9]", scale))
+    judged = dict.fromkeys(("quick", "slow"), "template: [clarity], model: [judge]")
+    write_spec(root, "c", rows="rows.csv", draft="template: [plain, long], model: [writer]", **judged)
+    assert Pool.open(pool.root).run("c", models=models()).complete
+    found = genpool("--pool", str(root), "report", "c", "--json").json
+    assert [one["stage"] for one in found["judged"]] == ["quick", "slow"]
+    axes = [one["axis"] for one in found["findings"]["better"]]
+    assert axes == ["draft template (quick)", "draft template (slow)"]
+    best = found["findings"]["best"]
+    assert [one["score"].partition(" on ")[2] for one in best] == ["0 to 1", "0 to 1"], "of one stage, on one scale"
+    page = page_of(root, "c")
+    for one in best:
+        assert f'href="#{one["place"]}"' in page
+        assert f'id="{one["place"]}"' in page

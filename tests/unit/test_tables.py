@@ -175,6 +175,9 @@ def test_what_several_stages_said_of_one_text_is_never_mixed() -> None:
     assert scores.frame.select("mean_score", "scale").null_count().row(0) == (2, 2)
     said = "judged by several stages, which are never mixed: evaluation, quick"
     assert set(scores.frame["note"]) == {said}
+    with pytest.raises(UsageError, match="several stages have judged these texts") as error:
+        top_texts(scores, 1)
+    assert str(error.value.hint).startswith("rank by one of evaluation:depth, quick:depth")
     with pytest.raises(UsageError, match="several stages have judged by 'depth'") as error:
         top_texts(scores, 1, "depth")
     assert error.value.hint == "say evaluation:depth or quick:depth"
@@ -343,6 +346,13 @@ def test_axes_are_typed_with_their_stage_and_a_wrong_one_is_told() -> None:
     with pytest.raises(UsageError, match="tempalte' is not an axis") as error:
         AXES.column("draft.tempalte")
     assert error.value.hint == "did you mean 'draft.template'?"
+
+
+def test_the_template_of_a_judge_is_its_rubric_though_others_judge_its_judgements() -> None:
+    meta = Stage("meta", "m", "evaluation", ("template_id", "llm_model_id"), judges=True)
+    axes = axes_of(Pipeline((*DEFAULT_PIPELINE, meta)))
+    assert (axes.column("evaluation.template"), axes.column("evaluation.model")) == ("rubric", "judge")
+    assert axes.column("evaluation_template") == "evaluation_template"
 
 
 def test_only_axes_with_several_levels_are_told_apart_unless_asked() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from genpool.report.facts import many
@@ -36,6 +36,8 @@ class BestText:
     path: str
     combo: str
     score: str
+    place: str
+    """The id of the element of the page that holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,29 @@ class Findings:
 
 def findings_of(facts: Facts) -> Findings:
     """Return what some facts answer."""
-    better, best, lacking = [], [], []
-    for one in facts.judged:
-        better += [better_of(one, comparison) for comparison in one.comparisons]
+    better: list[Better] = []
+    best: list[BestText] = []
+    lacking: list[str] = []
+    several = len(facts.judged) > 1
+    for at, one in enumerate(facts.judged):
+        found = [better_of(one, comparison) for comparison in one.comparisons]
+        better += [replace(each, axis=f"{each.axis} ({one.stage})") if several else each for each in found]
         if one.judgements and not one.varied:
             lacking.append(f"every {one.judged} was made by the same choices: there is nothing to compare")
         measure = next(iter(one.measures.values()), "")
-        best += [
-            BestText(read.gen_id, read.path, read.combo, f"{number(read.value)} on {measure}") for read in one.best
+        key = part_key(at)
+        best = best or [  # those of one stage: what several judged is on no one scale
+            BestText(read.gen_id, read.path, read.combo, f"{number(read.value)} on {measure}", f"{key}best-{place}")
+            for place, read in enumerate(one.best, start=1)
         ]
     if not best:
         lacking.append("no text was judged: there are no scores")
     return Findings(tuple(better), cost_of(facts.cost), tuple(best[:3]), tuple(lacking))
+
+
+def part_key(at: int) -> str:
+    """Return what the ids of a judging stage's sections on the page begin with: nothing, for the first stage."""
+    return f"{at + 1}-" if at else ""
 
 
 def better_of(judged: JudgedFacts, comparison: Comparison) -> Better:

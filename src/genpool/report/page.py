@@ -23,7 +23,7 @@ from genpool.durable import replace_file, storage_errors
 from genpool.intervals import FEWEST
 from genpool.report import charts
 from genpool.report.facts import many
-from genpool.report.findings import findings_of, interval, level, number
+from genpool.report.findings import findings_of, interval, level, number, part_key
 from genpool.visible import shown
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _template() -> Template:
 
 
 def _part(judged: JudgedFacts, at: int, of: int) -> Part:
-    key = "" if not at else f"{at + 1}-"
+    key = part_key(at)
     prefix = f"{judged.stage}: " if of > 1 else ""
     names = ["Coverage"]
     if judged.judgements:
