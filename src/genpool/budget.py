@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-
 from genpool.durable import closing_descriptor, make_directory, storage_errors
 from genpool.errors import BudgetReached, CorruptFile, PoolBusy
 from genpool.ledger import ENDING, FORMAT, REPARSE, Damage, entry_of

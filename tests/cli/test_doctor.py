@@ -112,6 +112,7 @@ def test_what_was_mended_says_what_was_done_though_it_was_only_a_note(genpool: T
     place = "cohorts/demo/manifest.json"
     assert genpool("manifest", "build", "demo").code == 0
     shutil.rmtree(min((made / "gens/evaluation").iterdir()))
+    (made / "cohorts/demo/membership.csv").write_text("stage,gen_id\n")
     assert f"note: {place}" in genpool("doctor").out
     done = genpool("doctor", "--fix").out
     assert f"mended: {place}" in done

@@ -58,10 +58,11 @@ def test_a_plan_notes_a_key_that_a_run_will_need_and_is_not_set(genpool: Type, r
     assert said not in genpool("plan", "demo").out
 
 
-def test_an_answer_that_was_cut_off_names_the_limit(genpool: Type, root: Path) -> None:
-    said = "{text: half a sent, finish_reason: length}"
-    rewrite(root / "pool.yaml", JUDGE, f"smollm2-135m-judge: {{client: scripted, answers: [{said}]}}")
-    out = genpool("run", "demo", "-q").out
+def test_an_answer_that_was_cut_off_names_the_limit(
+    genpool: Type, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genpool("run", "demo", "-q")
+    out = said_of(report_of(attempts={"truncated": 2}), root, capsys)
     assert "truncated: the answer reached max_tokens; raise it" in out
     assert "reparse" not in out
 
