@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from genpool.stages import Stage
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
 _MOST: Final = 1 << 16  # bytes that are read at once; a longer record goes the careful way
 
 
@@ -217,7 +217,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    if value is None or (type(value) is int and value >= 0):
+    if value is None or (type(value) is int and 0 <= value <= _BITS):
         return value
     raise TypeError
 

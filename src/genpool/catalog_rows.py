@@ -188,6 +188,8 @@ _FIRST_FACT: Final = Row._fields.index("gen_id")
 
 def row_without_record(gen_id: str, condition: Condition, problem: str | None = None) -> Row:
     """Return the row of a directory that is not a whole generation."""
+    if problem is not None:  # it may name a path that is no text
+        problem = problem.encode(errors="backslashreplace").decode()
     return Row(None, None, problem, gen_id, condition)
 
 

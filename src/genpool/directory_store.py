@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-from contextlib import ExitStack, contextmanager, suppress
+import stat
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from genpool import locks
@@ -30,14 +29,13 @@ from genpool.durable import (
     remove_folder,
     rename_without_replacing,
     storage_errors,
-    write_directory,
     write_file,
 )
 from genpool.errors import CorruptGeneration, GenpoolError, NotFound, PoolBusy, StorageFailed, StorageFull
-from genpool.layout import METADATA, PARSED, PROMPT, RAW, PoolLayout, check_name
+from genpool.layout import METADATA, PARSED, TEXT_FILES, PoolLayout, check_name
 from genpool.mounts import keeps_flushes_to_itself
 from genpool.records import Reason, Record, decode_attempt, decode_object, decode_record
-from genpool.reserve import Reserve
+from genpool.staging import Staging, own_staging
 from genpool.store import BOUGHT_TWICE, Attempt, Generation, Output, same_purchase
 
 if TYPE_CHECKING:
@@ -45,8 +43,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genpool.stages import Stage
-
-_TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -75,12 +71,10 @@ class DirectoryStore:
     def __init__(self, layout: PoolLayout, salt: str = "") -> None:
         self.layout = layout
         self.salt = salt
-        self._staging: Path | None = None
-        self._reserve: Reserve | None = None
+        self._staging: Staging | None = None
         self._sources_kept: set[str] = set()
         self._folders: set[Path] = set()
         self._flushes_at_once = False
-        self._staged = count(1)
         # a path is put together for every task: as a text, a tenth of the time
         self._stage_folder = cache(lambda stage: os.fspath(layout.stage(stage)))
         self._attempts_folder = cache(lambda stage: os.fspath(layout.all_attempts / check_name(stage, "stage")))
@@ -132,7 +126,7 @@ class DirectoryStore:
 
     def _text(self, folder: Path, record: Record, name: str) -> str:
         """Return a text of a generation or an attempt, its digest checked."""
-        path = folder / _TEXT_FILES[name]
+        path = folder / TEXT_FILES[name]
         data = self._read(path, f"the {name} text of {record.gen_id}")
         stated = record.fingerprints.get(name)
         if stated is not None and sha256(data) != stated:
@@ -150,7 +144,8 @@ class DirectoryStore:
         try:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
+                descriptor = os.open(path.name, flags, dir_fd=folder)
             finally:
                 os.close(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -158,6 +153,8 @@ class DirectoryStore:
         except OSError as error:
             raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
         with storage_errors(f"cannot read {path}"), os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CorruptGeneration(f"{path} is no file", hint="something else is where genpool keeps this")
             return file.read()
 
     def attempts(self, stage: Stage, gen_id: str) -> tuple[Attempt, ...]:
@@ -185,7 +182,7 @@ class DirectoryStore:
         record, reason = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
         if reason is None:
             raise CorruptGeneration(f"{folder / METADATA}: the record of a generation, not of an attempt")
-        names = [name for name in _TEXT_FILES if name in record.fingerprints]
+        names = [name for name in TEXT_FILES if name in record.fingerprints]
         return Generation(record, {name: self._text(folder, record, name) for name in names})
 
     def source(self, digest: str) -> bytes:
@@ -222,23 +219,12 @@ class DirectoryStore:
         self._flushes_at_once = can_flush_file_system() and not keeps_flushes_to_itself(self.layout.root)
         self._folders.clear()  # somebody may have removed them since
         self._sources_kept.clear()
-        own = self.layout.staging / f"{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with ExitStack() as stack:
-                with storage_errors(f"cannot write to the pool {self.layout.root}"):
-                    make_directory(self.layout.staging)
-                    # one at a time: a folder that is new and not yet locked looks like one whose owner is gone
-                    with locks.file_lock(self.layout, "staging", "the staging folder"):
-                        self._remove_stale()
-                        own.mkdir()
-                        stack.enter_context(locks.held(own / "lock"))
-                with storage_errors(f"cannot set space aside in the pool {self.layout.root}"):
-                    self._reserve = Reserve(own / "reserve", in_flight)
-                self._staging = own
+        with own_staging(self.layout, in_flight) as staging:
+            self._staging = staging
+            try:
                 yield
-        finally:
-            self._staging = self._reserve = None
-            remove_folder(own)
+            finally:
+                self._staging = None
 
     def _when_full(self, write: Callable[[], _T]) -> _T:
         """Write; where the disk is full, give up the space set aside, write again, and remember."""
@@ -246,15 +232,9 @@ class DirectoryStore:
             return write()
         except StorageFull:
             self.low_on_space = True
-            if self._reserve is not None:
-                self._reserve.give_up()
+            if self._staging is not None:
+                self._staging.give_up_space()
             return write()
-
-    def _remove_stale(self) -> None:
-        """Remove staging folders whose owner is gone: nothing in them was acknowledged."""
-        for folder in self.layout.staging.iterdir():
-            if not locks.is_held(folder / "lock"):
-                remove_folder(folder)
 
     def commit(self, generation: Generation) -> bool:
         """See `GenerationStore.commit`."""
@@ -278,9 +258,8 @@ class DirectoryStore:
         Where it cannot, or where that flush fails (for whatever reason: it may be another program's file), each is
         written anew, by itself, every file flushed.
         """
-        if self._reserve is not None:
-            with suppress(OSError):  # what is being kept comes first, and finds out by itself that nothing is left
-                self._reserve.look()
+        if self._staging is not None:
+            self._staging.look_at_space()
         self._moved_in.clear()
         kept = self._kept(outputs)
         if self.told is not None and self._moved_in:
@@ -302,21 +281,22 @@ class DirectoryStore:
 
     def _staged_together(self, outputs: Sequence[Output]) -> list[Path] | None:
         """Write the files of several outputs, all flushed at once; None where that did not go well."""
+        staging = self._own_staging
         staged: list[Path] = []
         try:
-            with storage_errors("cannot write to staging"), flushing_file_system(self._own_staging):
+            with storage_errors("cannot write to staging"), flushing_file_system(staging.folder):
                 for digest, data in self._new_sources(outputs).items():
                     if not is_there(self.layout.sources / digest):
-                        write_file(self._own_staging / digest, data, flush=False)
+                        write_file(staging.source(digest), data, flush=False)
                 for output in outputs:
-                    staged.append(self._stage(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
+                    staged.append(staging.write(output, flush=False))  # noqa: PERF401 - known one by one: some may fail
             self._publish_sources(outputs)
         except BaseException as error:
             for folder in staged:
                 remove_folder(folder)
             for digest in self._new_sources(outputs):
                 with suppress(OSError):  # one that is torn must not be moved to its place later
-                    (self._own_staging / digest).unlink(missing_ok=True)
+                    staging.source(digest).unlink(missing_ok=True)
             if isinstance(error, StorageFailed):
                 return None
             raise
@@ -339,8 +319,9 @@ class DirectoryStore:
         with storage_errors("cannot keep a source text"):
             self._make_folder(self.layout.sources)
             for digest in new:
-                if is_there(self._own_staging / digest):  # else it is in its place, perhaps without its entry flushed
-                    (self._own_staging / digest).rename(self.layout.sources / digest)
+                staged = self._own_staging.source(digest)
+                if is_there(staged):  # else it is in its place, perhaps without its entry flushed
+                    staged.rename(self.layout.sources / digest)
             flush_directory(self.layout.sources)
         self._sources_kept.update(new)
 
@@ -368,7 +349,7 @@ class DirectoryStore:
         for data in self._new_sources([output]).values():
             self.put_source(data)
         with storage_errors(f"cannot keep {output.generation.gen_id}"), self._forgetting_what_fails():
-            staged = self._stage(output, flush=True)
+            staged = self._own_staging.write(output, flush=True)
             with flushing_directories(places):
                 return self._publish(output, staged, places)
 
@@ -417,7 +398,7 @@ class DirectoryStore:
     def _promoted(self, generation: Generation) -> bool:
         places: set[Path] = set()
         with storage_errors(f"cannot keep generation {generation.gen_id}"), self._forgetting_what_fails():
-            staged = self._stage(Output(generation), flush=True)
+            staged = self._own_staging.write(Output(generation), flush=True)
             with flushing_directories(places):
                 return self._move_in(generation.record, staged, places)
 
@@ -430,7 +411,7 @@ class DirectoryStore:
         self.text(made, "prompt"), self.text(made, "raw")
         folder = self.layout.attempts(record.stage.name, record.gen_id) / str(number)
         with storage_errors(f"cannot take away attempt {number} at {record.gen_id}"):
-            gone = self._new_place()
+            gone = self._own_staging.new_place()
             rename_without_replacing(folder, gone)
             flush_directory(folder.parent)
             remove_folder(gone)
@@ -471,27 +452,10 @@ class DirectoryStore:
         self._folders.add(path)
 
     @property
-    def _own_staging(self) -> Path:
+    def _own_staging(self) -> Staging:
         if self._staging is None:
             raise RuntimeError("writing to a store needs its session()")
         return self._staging
-
-    def _new_place(self) -> Path:
-        """Return a path in staging that nothing has; the folder is this session's alone."""
-        return self._own_staging / str(next(self._staged))
-
-    def _stage(self, output: Output, *, flush: bool) -> Path:
-        """Write an output's files to a new folder in staging."""
-        record, reason = output.generation.record, output.reason
-        staged = self._new_place()
-        files = {_TEXT_FILES[name]: text.encode() for name, text in output.generation.texts.items()}
-        metadata = record.encode() if reason is None else record.encode_attempt(reason)
-        try:
-            write_directory(staged, {**files, METADATA: metadata}, flush=flush)
-        except BaseException:
-            remove_folder(staged)
-            raise
-        return staged
 
     def put_source(self, data: bytes) -> str:
         """See `GenerationStore.put_source`."""

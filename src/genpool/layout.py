@@ -16,6 +16,8 @@ METADATA: Final = "metadata.json"
 PROMPT: Final = "prompt.txt"
 RAW: Final = "raw.txt"
 PARSED: Final = "parsed.txt"
+TEXT_FILES: Final = {"prompt": PROMPT, "raw": RAW, "parsed": PARSED}
+"""Name of a text to its file."""
 
 
 def check_name(name: str, what: str, known: Iterable[str] = ()) -> str:

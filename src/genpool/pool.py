@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
-from genpool.catalog_follower import following
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
 from genpool.doctor import Examination, examine, mend
@@ -34,7 +33,7 @@ from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
 from genpool.removals import Removals
 from genpool.reparse import Reparse, reparse_attempts
-from genpool.runs import Runs
+from genpool.runs import Bounds, Runs, on_start
 from genpool.scope import CohortScope
 from genpool.scores import aggregated_scores
 from genpool.trash import Trashed, read_trash
@@ -43,7 +42,7 @@ from genpool.why import Why, explain
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -210,8 +209,7 @@ class Pool:
 
         Raises:
             PoolBusy: Somebody else uses the pool.
-            NotFound: There is no such cohort.
-            CorruptFile: A cohort's membership cannot be read, so that nobody knows what it needs.
+            NotFound, CorruptFile: As of `plan_purge`.
             StorageFailed: The file system refused.
         """
         return self._removals.purge(cohort_id)
@@ -278,11 +276,7 @@ class Pool:
         return examine(self.layout, self.config.pipeline, self.store, progress, processes)
 
     def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
-        """Examine the pool, and mend what can be without losing anything.
-
-        Args:
-            progress: As of `examine`.
-            processes: As of `examine`.
+        """Examine the pool, and mend what can be without losing anything; for arguments see `examine`.
 
         Returns:
             What was found; what was mended says so.
@@ -305,8 +299,7 @@ class Pool:
         For arguments and errors see `reparse_attempts`.
         """
         pipeline, store = self.config.pipeline, self.store
-        with closing(self.catalog()) as catalog, following(self.store, pipeline):
-            return reparse_attempts(self.layout, pipeline, store, catalog, self.inputs, cohort_id, stage, apply=apply)
+        return reparse_attempts(self.layout, pipeline, store, self.catalog, self.inputs, cohort_id, stage, apply=apply)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -316,16 +309,7 @@ class Pool:
         Raises:
             KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
         """
-
-        def work(busy: Callable[[], None]) -> Coroutine[Any, Any, RunReport]:
-            def begun(runner: Runner) -> None:
-                busy()
-                if started is not None:
-                    started(runner)
-
-            return self.arun(cohort_id, started=begun, **options)
-
-        return run_interruptible(work)
+        return run_interruptible(lambda busy: self.arun(cohort_id, started=on_start(busy, started), **options))
 
     async def arun(
         self,
@@ -366,14 +350,8 @@ class Pool:
         """
         from genpool.execution import RunOptions  # brings asyncio's machinery: only when something is made
 
-        return await self._runs.run(
-            cohort_id,
-            RunOptions(models, watch, started, retry_exhausted),
-            on_drift=on_drift,
-            only=only,
-            refresh=refresh,
-            any_file_system=any_file_system,
-        )
+        options = RunOptions(models, watch, started, retry_exhausted)
+        return await self._runs.run(cohort_id, options, Bounds(on_drift, only, refresh, any_file_system))
 
     @property
     def manifests(self) -> Manifests:

@@ -15,6 +15,7 @@ changed it is the fingerprint of today's template; where the prompt was changed 
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from genpool.canonical import canonical_json, sha256
+from genpool.catalog_follower import following
 from genpool.claims import Claims
 from genpool.drift import template_bytes
 from genpool.errors import CorruptGeneration, GenpoolError
@@ -37,7 +39,7 @@ from genpool.store import Generation, same_purchase
 from genpool.trash import refuse_while_open
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from genpool.canonical import Json
     from genpool.catalog import Catalog
@@ -307,7 +309,7 @@ def reparse_attempts(
     layout: PoolLayout,
     pipeline: Pipeline,
     store: DirectoryStore,
-    catalog: Catalog,
+    open_catalog: Callable[[], Catalog],
     inputs: Inputs,
     cohort_id: str | None = None,
     stage: str | None = None,
@@ -320,7 +322,7 @@ def reparse_attempts(
         layout: The pool's paths.
         pipeline: The pool's pipeline.
         store: The pool's store.
-        catalog: The index of what exists.
+        open_catalog: Opens the index of what exists.
         inputs: The templates of today.
         cohort_id: Only tasks that are members of this cohort.
         stage: Only tasks of this stage.
@@ -336,9 +338,13 @@ def reparse_attempts(
     members = None
     if cohort_id is not None:
         members = [(one.stage, one.gen_id) for one in read_membership(layout, pipeline, cohort_id)]
-    reparser = Reparser(store, catalog, inputs, stages, members)
-    if not apply:
-        return reparser.plan()
+    with closing(open_catalog()) as catalog, following(store, pipeline):
+        reparser = Reparser(store, catalog, inputs, stages, members)
+        return _promoted(reparser, layout, store, cohort_id) if apply else reparser.plan()
+
+
+def _promoted(reparser: Reparser, layout: PoolLayout, store: DirectoryStore, cohort_id: str | None) -> Reparse:
+    """Promote what can be read, beside runs and alone among those who read anew."""
     with (
         pool_lock(layout, "genpool reparse --yes"),
         file_lock(layout, "reparse", "what is read anew"),

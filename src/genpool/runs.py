@@ -6,6 +6,7 @@ written or bought.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from genpool.trash import refuse_while_open
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from genpool.config import PoolConfig
     from genpool.directory_store import DirectoryStore
@@ -28,7 +30,21 @@ if TYPE_CHECKING:
     from genpool.manifests import Manifests
     from genpool.planner import Plan
     from genpool.planning import Planning
-    from genpool.runner import RunReport
+    from genpool.runner import Runner, RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is asked before a run may begin, and what it is narrowed to."""
+
+    on_drift: str
+    """`reuse` what drifted, or `fail` before anything is made."""
+    only: str | os.PathLike[str] | None
+    """A file of tasks: only these, and what they start from, are made; None for all."""
+    refresh: bool
+    """Whether a query under `from:` is resolved anew, whatever was adopted."""
+    any_file_system: bool
+    """Whether to go on where locks may not hold."""
 
 
 class Runs:
@@ -48,21 +64,12 @@ class Runs:
         self._planning = planning
         self._manifests = manifests
 
-    async def run(
-        self,
-        cohort_id: str,
-        options: RunOptions,
-        *,
-        on_drift: str,
-        only: str | os.PathLike[str] | None,
-        refresh: bool,
-        any_file_system: bool,
-    ) -> RunReport:
+    async def run(self, cohort_id: str, options: RunOptions, bounds: Bounds) -> RunReport:
         """Make what a cohort lacks, and adopt the plan as its membership; see `Pool.arun`."""
         from genpool.execution import execute  # brings asyncio's machinery: only when something is made
 
-        wanted = self._planning.wanted(cohort_id, refresh=refresh)
-        if not any_file_system:
+        wanted = self._planning.wanted(cohort_id, refresh=bounds.refresh)
+        if not bounds.any_file_system:
             check_file_system(self._layout)
         with pool_lock(self._layout, f"genpool run {cohort_id}"):
             refuse_while_open(self._layout)
@@ -70,7 +77,7 @@ class Runs:
 
             def planned() -> Plan:
                 plan = self._planning.against_present(wanted, retry_exhausted=options.retry_exhausted)
-                return self._narrowed(plan, on_drift, only)
+                return self._narrowed(plan, bounds)
 
             plan = record_slots(self._layout, planned(), planned)
             adopt(self._layout, wanted.spec, plan, wanted.inputs, self._config.models)
@@ -80,12 +87,25 @@ class Runs:
                 self._manifests.keep_up(cohort_id)
             return report
 
-    def _narrowed(self, plan: Plan, on_drift: str, only: str | os.PathLike[str] | None) -> Plan:
+    def _narrowed(self, plan: Plan, bounds: Bounds) -> Plan:
         """Return the part of a plan that a run is to make; nothing was written yet."""
-        if plan.drift and on_drift == "fail":
+        if plan.drift and bounds.on_drift == "fail":
             name = plan.cohort_id
             raise Drifted(
                 f"cohort {name!r}: {len(plan.drift)} of its names changed their meaning since texts were made",
                 hint=f"`genpool drift show {name}` shows what; `genpool drift accept {name}` accepts it",
             )
-        return plan if only is None else restrict(plan, Path(only), self._config.salt, read_aliases(self._layout))
+        if bounds.only is None:
+            return plan
+        return restrict(plan, Path(bounds.only), self._config.salt, read_aliases(self._layout))
+
+
+def on_start(busy: Callable[[], None], started: Callable[[Runner], None] | None) -> Callable[[Runner], None]:
+    """Return what a run calls once it has its runner: `busy`, and whoever else is to be given the runner."""
+
+    def begun(runner: Runner) -> None:
+        busy()
+        if started is not None:
+            started(runner)
+
+    return begun

@@ -327,8 +327,11 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
     )
     speaker = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
     shared = [one for one in by if one in _CELL] or [_ALL]
-    wanted = per_text.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
-    spoken = per_text.group_by(*dict.fromkeys([*keys, *shared]), maintain_order=True).agg(
+    cells = per_text.group_by(*dict.fromkeys([*keys, _ALL]), *speakers, maintain_order=True).agg(
+        pl.col("scale").first()
+    )
+    wanted = cells.group_by(shared).agg(speaker.unique().sort().alias("wanted"))
+    spoken = cells.group_by(*dict.fromkeys([*keys, *shared]), maintain_order=True).agg(
         speaker.unique().alias("spoken"), pl.col("scale").first()
     )
     facts = spoken.join(wanted, on=shared, how="left", nulls_equal=True)
@@ -345,14 +348,10 @@ def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], fact
     """
     import polars as pl
 
-    rubrics = [one for one in speakers if one != "judge"]
     wanted = facts.select(*keys, pl.col("wanted").list.len())
-    by_rubric = per_text.group_by(*keys, "judged_gen_id", *rubrics, maintain_order=True).agg(
-        pl.col("value").mean(), pl.col("judgements").sum(), pl.len().alias("cells")
-    )
-    texts = by_rubric.group_by(*keys, "judged_gen_id", maintain_order=True).agg(
-        pl.col("value").mean(), pl.col("judgements", "cells").sum()
-    )
+    texts = per_text.with_columns(pl.lit(1).alias("cells"))
+    if (wanted["wanted"] > 1).any():  # else nothing is averaged, and it costs nothing
+        texts = _rubrics_averaged(per_text, keys, [one for one in speakers if one != "judge"])
     texts = texts.join(wanted, on=keys, how="left", nulls_equal=True, maintain_order="left")
     whole = pl.col("cells") == pl.col("wanted")
     return texts.group_by(keys, maintain_order=True).agg(
@@ -360,6 +359,18 @@ def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], fact
         whole.sum().cast(pl.Int64).alias("texts"),
         pl.col("judgements").filter(whole).sum(),
         (~whole).sum().cast(pl.Int64).alias("others"),
+    )
+
+
+def _rubrics_averaged(per_text: pl.DataFrame, keys: list[str], rubrics: list[str]) -> pl.DataFrame:
+    """Return a row a text: the mean of its rubrics, each that of its judges, and how many have spoken."""
+    import polars as pl
+
+    by_rubric = per_text.group_by(*keys, "judged_gen_id", *rubrics, maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements").sum(), pl.len().alias("cells")
+    )
+    return by_rubric.group_by(*keys, "judged_gen_id", maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("judgements", "cells").sum()
     )
 
 
@@ -482,7 +493,7 @@ def coverage(members: pl.DataFrame, judgements: pl.DataFrame, by: Sequence[str] 
         )
         .with_columns(pl.when(pl.col("stage").is_in(judged_stages)).then("judged").alias("judged"))
     )
-    notes = []
+    notes = ["there are no members: nothing is wanted, and nothing was made"] if table.is_empty() else []
     missing, wanted = int(table["missing"].sum()), int(table["wanted"].sum())
     if missing:
         notes.append(f"half run: {missing} of {wanted} members are missing; what is said is said of the rest")

@@ -244,6 +244,7 @@ def test_judgements_of_another_tool(tmp_path: Path, genpool: Type) -> None:
     assert (
         "note: 1 judgement left out (evaluation): its metadata has no score that is a number on a scale\n" in found.out
     )
+    assert "drift:" not in found.out, "it does not say what it was made from"
 
 
 def test_a_place_that_cannot_be_written(run: Type, root: Path) -> None:

@@ -111,6 +111,11 @@ def test_a_pool_in_which_nothing_was_judged_says_so(genpool: Type, root: Path) -
         )
 
 
+def test_the_coverage_of_a_pool_that_is_empty_says_so(genpool: Type, root: Path) -> None:
+    said = genpool("scores", "--coverage")
+    assert (said.code, said.out) == (0, "note: there are no members: nothing is wanted, and nothing was made\n")
+
+
 def test_control_characters_of_other_tools_are_shown_and_not_obeyed(genpool: Type, demo: Path) -> None:
     path = sorted((demo / "gens/evaluation").iterdir())[0]
     folder = path.with_name(f"{path.name}-aside")

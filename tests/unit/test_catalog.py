@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genpool.catalog_reader import stamp_of
-from genpool.errors import CorruptFile, StorageFailed
+from genpool.errors import CorruptFile, CorruptGeneration, StorageFailed
 from genpool.pool import Pool
 from tests.catalogs import SECOND, agrees, indexed_pool, snapshot
 from tests.conftest import NOT_RUN
@@ -245,6 +246,34 @@ def test_names_that_are_no_text_are_passed_over(root: Path) -> None:
     agrees(root)
 
 
+def test_a_count_that_no_column_can_hold_is_no_count(root: Path) -> None:
+    call = {"usage": {"input_tokens": 2**63, "output_tokens": 5}, "parameters": {}, "price": None, "seconds": 1.5}
+    write_right(root, "draft", "row-7", "plain", "writer", call=call, fingerprints={}, score=None)
+    agrees(root)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_a_pool_whose_path_is_no_text_is_told_of_what_is_unusable(tmp_path: Path) -> None:
+    root = make_pool(tmp_path / os.fsdecode(b"pool-\xff")).root
+    write_folder(drafts(root) / "broken", b"{")
+    assert "pool-" in agrees(root)["draft"].unusable["broken"]
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "parsed.txt"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(root: Path, name: str) -> None:
+    pool = Pool.open(root)
+    stage = pool.config.pipeline["draft"]
+    record = pool.store.record(stage, "old-1")
+    (drafts(root) / "old-1" / name).unlink()
+    os.mkfifo(drafts(root) / "old-1" / name)
+    shutil.rmtree(root / ".genpool")
+    with closing(pool.catalog()) as catalog:
+        wrong = catalog.present(stage).unusable
+    assert wrong.keys() == ({"old-1"} if name == "metadata.json" else set())
+    with pytest.raises(CorruptGeneration, match="no file"):
+        pool.store.text(record) if name == "parsed.txt" else pool.store.record(stage, "old-1")
+
+
 def test_a_link_to_a_generations_metadata_is_not_followed(root: Path) -> None:
     folder = drafts(root) / "linked"
     folder.mkdir()
@@ -365,7 +394,8 @@ def test_every_answer_is_of_some_moment_while_generations_come_and_go(root: Path
         while not ended.is_set():
             for to_and_fro in (lambda one: (one, root / one.name), lambda one: (root / one.name, one)):
                 for one in comes_and_goes:
-                    os.rename(*to_and_fro(one))
+                    here, there = to_and_fro(one)
+                    here.rename(there)
                 with closing(Pool.open(root).catalog()) as catalog:
                     catalog.token(stage)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -254,3 +256,33 @@ def test_what_was_filled_in_the_tick_in_which_it_was_moved_is_not_noted(root: Pa
     status = place.stat()
     assert status.st_mtime_ns == status.st_ctime_ns
     assert note(root, MovedIn(one.record, status.st_ino, status.st_mtime_ns)) == set()
+
+
+_CLOSED_MEANWHILE = """
+import os, sys, threading, time
+from genpool.catalog_follower import CatalogFollower
+from genpool.directory_store import MovedIn
+from genpool.pool import Pool
+
+pool = Pool.open(sys.argv[1])
+moved = []
+for stage in pool.config.pipeline:
+    for gen_id in pool.store.listed(stage):
+        there = os.lstat(pool.layout.generation(stage.name, gen_id))
+        moved.append(MovedIn(pool.store.record(stage, gen_id), there.st_ino, there.st_mtime_ns))
+for turn in range(10):
+    follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.config.salt)
+    thread = threading.Thread(target=follower.moved_in, args=(moved * 100,))
+    thread.start()
+    time.sleep(0.0005 * (turn % 20))
+    follower.close()
+    thread.join()
+"""
+
+
+def test_closing_while_a_thread_writes_waits_for_it(root: Path) -> None:
+    """SQLite's module takes the process down where a connection is closed under a thread that uses it."""
+    run(root)
+    program = [sys.executable, "-c", _CLOSED_MEANWHILE, str(root)]
+    ended = subprocess.run(program, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -284,7 +284,7 @@ def _of_other_parents(asked: Asked, stage: Stage, present: Mapping[str, Present]
     above, count = present[stage.parent].whole, 0
     for gen_id, parent in zip(frame["gen_id"].to_list(), frame[stage.source_field].to_list(), strict=True):
         mine, theirs = present[stage.name].whole.get(gen_id), above.get(parent)
-        if mine is not None and theirs is not None and None not in (mine[2], theirs[3]):
+        if mine is not None and theirs is not None and 0 not in (mine[2], theirs[3]):  # 0: it does not say
             count += mine[2] != theirs[3]
     return count
 
