@@ -22,11 +22,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from genpool.durable import READABLE, closing_descriptor, make_directory, storage_errors
 from genpool.errors import BudgetReached, CorruptFile, PoolBusy
-from genpool.ledger import ENDING, FORMAT, REPARSE
+from genpool.ledger import ENDING, FORMAT, REPARSE, Damage, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -296,12 +294,9 @@ class _Read:
         self._lines += 1
         if self._another or not line.strip():
             return
-        try:
-            entry = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise self._damaged(f"not readable as JSON: {error}") from None
-        if not isinstance(entry, dict):
-            raise self._damaged("not a JSON object")
+        entry = entry_of(line)
+        if isinstance(entry, Damage):
+            raise self._damaged(entry.message)
         if "format" in entry:
             if entry["format"] != FORMAT:
                 raise self._damaged(f"format {entry['format']!r} is not known to this genpool ({FORMAT})")

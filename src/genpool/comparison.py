@@ -159,7 +159,17 @@ def _difference(
     if len(values) and values.mean() < -1e-12 * widest:
         better, worse, values = worse, better, -values
     mean = mean_of(values, pairs[COMBO].to_numpy(), level=level, within=(-widest, widest))
-    said = None
-    if not len(values):
-        said = "no family has both, judged by the same rubric and judge, with everything else the same"
+    said = None if len(values) else _no_pairs(by_rubric, sorted(cells[RUBRIC].unique()))
     return Difference(better, worse, measure, mean, said or mean.said)
+
+
+def _no_pairs(by_rubric: pl.DataFrame, rubrics: list[str]) -> str:
+    """Say why no family can be compared by all rubrics, with the rubrics that could not be if others could."""
+    same = "judged by the same rubric and judge, with everything else the same"
+    if by_rubric.is_empty():
+        return f"no family has both, {same}"
+    counts = dict(by_rubric.group_by(RUBRIC).len().iter_rows())
+    lacking = ", ".join(one for one in rubrics if one not in counts)
+    there = ", ".join(f"{counts[one]:,} by {one}" for one in rubrics if one in counts)
+    what = f"by {lacking}" if lacking else "by every rubric"
+    return f"no family has both judged {what}; with everything else the same there are {there}"

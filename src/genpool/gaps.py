@@ -23,7 +23,7 @@ from genpool.spec import FORMAT
 from genpool.stages import MODEL_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD, axis_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from genpool.planner import Plan
     from genpool.pool import Pool
@@ -82,6 +82,18 @@ def find_gaps(pool: Pool, cohort_id: str, axis: str, levels: Sequence[str], leaf
     needed, extra = _judged(plan, path, rows)
     head = _comment(cohort_id, axis, levels, len(rows), needed, extra)
     return Gaps(head + body, len(rows), needed, extra, unread)
+
+
+def _no_spec(stage: Stage, lacking: Collection[Chain], copies: Collection[Chain]) -> InputError:
+    """Return the error that tasks are which no spec can have; some would be further replicates of a copy."""
+    shown = ", ".join(map(str, min(copies or lacking, key=str)))
+    said = f"no spec has {len(lacking)} of the {stage.name} tasks, for instance {shown}"
+    if not copies:
+        return InputError(said)
+    return InputError(
+        f"{said}: it would copy its {stage.parent}, and a copy has one replicate",
+        hint=f"name levels of which none copies, or compare texts with one replicate of {stage.name}",
+    )
 
 
 # --- what is there, and what is not -----------------------------------------------------------------
@@ -217,8 +229,8 @@ def _judged(plan: Plan, path: Sequence[Stage], rows: Sequence[Chain]) -> tuple[d
         wanted = {row[:length] for row in rows}
         lacking = wanted.difference(above)
         if lacking:
-            shown = ", ".join(map(str, next(iter(lacking))))
-            raise InputError(f"no spec has {len(lacking)} of the {stage.name} tasks, for instance {shown}")
+            copied = {chain[:-1] for at, chain in enumerate(above) if part.copies(at)}
+            raise _no_spec(stage, lacking, {chain for chain in lacking if chain[:-1] in copied})
         open_ = [chain in wanted for chain, state in zip(above, part.states, strict=True) if state != State.REUSE]
         needed[stage.name], extra[stage.name] = sum(open_), len(open_) - sum(open_)
     return needed, extra

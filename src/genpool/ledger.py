@@ -255,12 +255,13 @@ def ledger_lines(path: Path) -> Iterator[tuple[int, dict[str, Json] | Damage]]:
                     yield number, Damage(f"a line of more than {_LONGEST:,} bytes; the rest of the file is not read")
                     return
                 if line.strip():
-                    yield number, _entry(line, whole=whole)
+                    yield number, entry_of(line, whole=whole)
 
 
-def _entry(line: bytes, *, whole: bool) -> dict[str, Json] | Damage:
+def entry_of(line: bytes, *, whole: bool = True) -> dict[str, Json] | Damage:
+    """Return what a line of a ledger holds, or what is wrong with it: in the same words whoever reads it."""
     try:
-        entry = orjson.loads(line)
+        entry = orjson.loads(line.removesuffix(b"\n"))
     except orjson.JSONDecodeError as error:
         return Damage(f"not readable as JSON: {error}" if whole else "torn: the line has no end", torn=not whole)
     return entry if isinstance(entry, dict) else Damage("not a JSON object")

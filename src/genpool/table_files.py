@@ -8,7 +8,6 @@ carriage return) has an apostrophe before it: reasons are written by models, and
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -103,9 +102,3 @@ def csv_bytes(frame: pl.DataFrame) -> bytes:
     out = io.BytesIO()
     safe.write_csv(out)
     return out.getvalue()
-
-
-def shown_path(path: Path) -> str:
-    """Return a file's path as a person would type it here."""
-    here = os.path.relpath(path)
-    return str(path) if here.startswith(os.pardir) else here

@@ -32,6 +32,8 @@ _CELL: Final = ["stage", "rubric", "judge"]
 """Who speaks: what is averaged over once each."""
 _ALL: Final = "all judgements"
 _LACKING: Final = "not judged by "
+_NOTE_SAYS_WHY: Final = "`note` says why"
+_REASONS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def generation_scores(judgements: pl.DataFrame, axes: Axes) -> Table:
         notes.append("mean_score is over different scales: each was normalised to 0..1 first")
     incomplete = table.filter(pl.col(MEAN_SCORE).is_null()).height
     if incomplete:
-        notes.append(f"{incomplete} of {table.height} texts have no mean_score: `note` says why")
+        notes.append(f"{incomplete} of {table.height} texts have no mean_score: {_NOTE_SAYS_WHY}")
     return Table(table, tuple(notes), {f"score:{cell}": (a, b, c) for cell, a, b, c in speakers.rows()})
 
 
@@ -245,11 +247,22 @@ def top_texts(scores: Table, number: int, by: str = MEAN_SCORE) -> Table:
     )
     order = pl.col("by").round(12)  # equal means need not be equal in their last bit
     rankable = ranked.filter(pl.col("by").is_not_null()).sort(order, "judged_gen_id", descending=[True, False])
-    notes = list(scores.notes)
-    without = ranked.height - rankable.height
-    if without:
-        notes.append(f"{without} of {ranked.height} texts are not ranked: they have no {by}")
+    notes = [one for one in scores.notes if not one.endswith(_NOTE_SAYS_WHY)]  # the rows that have one are left out
+    without = ranked.filter(pl.col("by").is_null())
+    if without.height:
+        said = f"{without.height} of {ranked.height} texts are not ranked: they have no {by}"
+        notes.append(f"{said} ({_what_lacks(without, by, columns)})")
     return Table(rankable.head(number).drop("by"), tuple(notes))
+
+
+def _what_lacks(texts: pl.DataFrame, by: str, columns: Sequence[str]) -> str:
+    """Say what texts lack that have no score of those they are ranked by, and how many lack it."""
+    if by == MEAN_SCORE:
+        counts = texts["note"].value_counts(sort=True).sort("count", "note", descending=[True, False]).rows()
+    else:
+        named = [(f"{_LACKING}{one.removeprefix('score:')}", texts[one].null_count()) for one in columns]
+        counts = [(said, count) for said, count in named if count]
+    return "; ".join(f"{count:,}: {said}" for said, count in counts[:_REASONS])
 
 
 def _columns_by(scores: Table, by: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,38 @@ def test_many_findings_of_a_kind_are_not_all_printed(genpool: Type, made: Path) 
     assert done.out.count("problem: ") == 20
     assert "28 more of the kind corrupt-generation; --json lists them" in done.out
     assert len(genpool("doctor", "--json").json["findings"]) == 48
+
+
+def test_what_was_mended_says_what_was_done_though_it_was_only_a_note(genpool: Type, made: Path) -> None:
+    place = "cohorts/demo/manifest.json"
+    assert genpool("manifest", "build", "demo").code == 0
+    shutil.rmtree(min((made / "gens/evaluation").iterdir()))
+    (made / "cohorts/demo/membership.csv").write_text("stage,gen_id\n")
+    assert f"note: {place}" in genpool("doctor").out
+    done = genpool("doctor", "--fix").out
+    assert f"mended: {place}" in done
+    assert "  done: the file was removed\n" in done
+    assert not (made / place).exists()
+
+
+def test_a_lost_source_is_one_problem_with_a_count_and_the_first(genpool: Type, made: Path) -> None:
+    record = json.loads(min((made / "gens/evaluation").glob("*/metadata.json")).read_bytes())
+    (made / "sources" / record["fingerprints"]["model"]).unlink()
+    done = genpool("doctor")
+    assert done.out.count("\n  next: ") == 1
+    assert "48 generations and attempts name it, this is the first [missing-source]" in done.out
+    assert f"problem: gens/evaluation/{record['gen_id']}/metadata.json: " in done.out
+    assert "\n1 problem: read" in done.out
+
+
+@pytest.mark.parametrize("line", [b'{"intent": 1, "stage": "dra\n', b"{\n", b"[1]\n", b"\xff\n"])
+def test_doctor_and_audit_say_the_same_of_a_line_of_a_ledger(genpool: Type, made: Path, line: bytes) -> None:
+    (ledger,) = (made / "ledger").glob("*.jsonl")
+    with ledger.open("ab") as file:
+        file.write(line)
+    said = {one["what"] for one in genpool("doctor", "--json").json["findings"] if one["kind"] == "malformed-line"}
+    assert len(said) == 1
+    assert said.pop() in genpool("audit", "spend").out
 
 
 def test_fix_is_refused_while_the_pool_is_in_use(genpool: Type, made: Path) -> None:

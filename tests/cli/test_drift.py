@@ -38,6 +38,10 @@ def test_a_changed_template_is_counted_and_shown_as_a_diff(genpool: Type, root: 
     assert "-Explain how" in said
     assert "can fight each other" in said
     assert "3 generations were made from it" in genpool("plan", "demo").out
+    made = [path.parent for path in (root / "gens/draft").glob("*/metadata.json") if "baseline" in path.read_text()]
+    for folder in made[1:]:
+        shutil.rmtree(folder)
+    assert "changed since 1 generation was made from it" in genpool("plan", "demo").out
 
 
 def test_a_changed_model_and_a_changed_concept_are_told(genpool: Type, root: Path) -> None:
@@ -83,7 +87,10 @@ def test_a_run_can_fail_on_drift_before_anything_is_made(genpool: Type, root: Pa
 
 def test_what_is_accepted_is_not_told_again_until_it_changes_again(genpool: Type, root: Path) -> None:
     rewrite(root / BASELINE, "work together", "fight each other")
-    assert genpool("drift", "accept", "demo", "template=draft/baseline").code == 0
+    accepted = genpool("drift", "accept", "demo", "template=draft/baseline")
+    assert accepted.code == 0
+    assert "template draft/baseline: 3 generations of demo\n" in accepted.out
+    assert "accepted for the whole pool: no other cohort is told of these either" in accepted.out
     assert drifted(genpool) == {}
     assert (root / "drift.csv").read_text().count("\n") == 2
     rewrite(root / BASELINE, "fight each other", "sing")

@@ -67,3 +67,16 @@ def test_a_level_with_a_comma_is_typed_in_quotation_marks_or_as_an_option_of_its
     assert said[1] == said[0]
     assert "has no level 'a'" in genpool(*words, "--levels", "a, b,c").err
     assert "is not a list of levels" in genpool(*words, "--levels", '"a, b,c').err
+
+
+def test_replicates_that_a_copy_cannot_have_are_told_as_that(genpool: Type, root: Path) -> None:
+    rewrite(
+        root / "cohorts/demo/cohort.yaml",
+        "template: [narrative, as-drafted]",
+        "template: [narrative, as-drafted]\n  replicates: 3",
+    )
+    assert genpool("run", "demo", "-q").code == 0
+    said = genpool("fill-gaps", "demo", "--axis", "essay.template", "--levels", "narrative,as-drafted")
+    assert said.code == 1
+    assert "as-drafted, 2: it would copy its draft, and a copy has one replicate\n" in said.err
+    assert "hint: name levels of which none copies" in said.err

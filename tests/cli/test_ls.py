@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,3 +119,13 @@ def test_what_cannot_be_told_is_counted(genpool: Type, root: Path) -> None:
     assert damaged.name not in said.out
     assert said.err.startswith("1 generation left out")
     assert genpool("ls", "--stage", "draft", "--json").json["unread"] == [damaged.name]
+
+
+def test_a_damaged_member_shows_no_none(genpool: Type, root: Path) -> None:
+    (min((root / "gens/draft").iterdir()) / "metadata.json").write_text("{")
+    shutil.rmtree(root / ".genpool")
+    for manifest in root.glob("cohorts/*/manifest.json"):
+        manifest.unlink()
+    said = genpool("ls", "c", "--stage", "draft").out
+    assert "unusable" in said
+    assert "None" not in said

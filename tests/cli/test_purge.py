@@ -68,7 +68,8 @@ def test_what_went_can_be_taken_back_to_the_byte(genpool: Type, root: Path) -> N
     listed = genpool("trash", "ls", "--json").json["trash"]
     assert [(one["trash_id"], one["state"]) for one in listed] == [(found["trash_id"], "done")]
     assert str(found["trash_id"]) in genpool("trash", "ls").out
-    assert "12 generations" in genpool("trash", "undo", str(found["trash_id"])).out
+    undone = genpool("trash", "undo", str(found["trash_id"])).out
+    assert undone == f"moved back: 12 generations, cohorts/{found['cohort']}/\n"
     assert tree(root, without=NOT_THERE) == before
     assert Pool.open(root).plan("c").to_make == 0
     assert genpool("trash", "undo", str(found["trash_id"])).code == 1

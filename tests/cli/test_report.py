@@ -32,7 +32,10 @@ def page_of(root: Path, cohort: str | None = "demo") -> str:
 
 def change_score(root: Path, value: float) -> None:
     """Give one judgement a score that genpool would not have kept, sealed all the same."""
-    folder = sorted((root / "gens/evaluation").iterdir())[0]
+    rescore(sorted((root / "gens/evaluation").iterdir())[0], value)
+
+
+def rescore(folder: Path, value: float) -> None:
     record = json.loads((folder / "metadata.json").read_text())
     record["score"] = {**record["score"], "value": value}
     del record["self"]
@@ -315,3 +318,58 @@ def test_of_several_judging_stages_each_answer_says_which(tmp_path: Path, genpoo
     for one in best:
         assert f'href="#{one["place"]}"' in page
         assert f'id="{one["place"]}"' in page
+
+
+# --- what cannot be compared, and why numbers of one page differ ---
+
+
+def judgements(root: Path) -> list[tuple[Path, str, str, str, str]]:
+    """Return the folder of every judgement with its rubric, combo, draft template and essay template."""
+
+    def record(stage: str, gen_id: str) -> dict[str, str]:
+        found: dict[str, str] = json.loads((root / "gens" / stage / gen_id / "metadata.json").read_text())
+        return found
+
+    rows = []
+    for folder in sorted((root / "gens/evaluation").iterdir()):
+        judged = record("evaluation", folder.name)
+        essay = record("essay", judged["parent_gen_id"])
+        draft = record("draft", essay["parent_gen_id"])
+        rows.append((folder, judged["template_id"], draft["combo_id"], draft["template_id"], essay["template_id"]))
+    return rows
+
+
+def test_a_rubric_that_judged_few_texts_is_named_and_the_others_are_answered_one_by_one(run: Type, root: Path) -> None:
+    combos = sorted({combo for _, _, combo, _, _ in judgements(root)})
+    kept = {(combos[0], "baseline"), (combos[1], "rolling-thread")}
+    for folder, rubric, combo, draft, _ in judgements(root):
+        if rubric == "novelty" and (combo, draft) not in kept:
+            shutil.rmtree(folder)
+    found = run("report", "demo")
+    assert (found.code, found.err) == (0, "")
+    assert "rolling-thread and baseline cannot be compared" in found.out
+    said = "no family has both judged by novelty; with everything else the same there are 6 by coherence"
+    assert said in found.out
+    assert "  coherence: " in found.out
+    assert "higher by" in found.out
+    assert "(6 pairs)" in found.out
+    assert said in page_of(root)
+
+
+def test_a_headline_that_the_means_of_its_page_contradict_says_why(run: Type, root: Path) -> None:
+    combos = sorted({combo for _, _, combo, _, _ in judgements(root)})
+    for folder, _, combo, _, essay in judgements(root):
+        lone = {combos[0]: "as-drafted", combos[1]: "narrative"}.get(combo)
+        if lone is not None and essay != lone:
+            shutil.rmtree(folder)
+        else:
+            rescore(folder, {"as-drafted": 9, "narrative": 0}[lone] if lone else 5 + (essay == "narrative"))
+    forget(root)
+    found = run("report", "demo")
+    assert "essay template: narrative scored higher than as-drafted by 1.00" in found.out
+    said = (
+        "over all their texts narrative has 3.00 and as-drafted 7.00: "
+        "these means are of other texts too, which have no partner"
+    )
+    assert f"  {said}\n" in found.out
+    assert said in page_of(root)

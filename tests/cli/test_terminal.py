@@ -99,6 +99,33 @@ def test_ids_are_cut_and_never_folded_on_a_narrow_terminal(genpool: Type, root: 
     assert all(len(line) <= 70 for line in plain.splitlines())
 
 
+@pytest.mark.parametrize("columns", [80, 70, 40])
+@pytest.mark.parametrize(
+    "words", [["scores", "demo"], ["scores", "demo", "--top", "2"], ["report", "demo", "--no-page"]]
+)
+def test_a_narrow_terminal_cuts_no_number_and_leaves_out_no_column(
+    genpool: Type, root: Path, words: list[str], columns: int
+) -> None:
+    genpool("run", "demo", "-q")
+    piped = [line for line in genpool(*words).out.splitlines() if "   " in line]  # the rows of tables
+    _, _, plain = at_terminal("--pool", str(root), *words, columns=columns)
+    said = plain.split()
+    for cell in {cell.strip() for line in piped for cell in line.split("   ") if cell.strip()}:
+        if cell.replace(".", "").replace(",", "").isdigit():
+            assert cell in said
+        else:
+            assert all(word[:8] in plain for word in cell.split()), cell
+
+
+def test_a_table_without_room_for_columns_becomes_a_list(genpool: Type, root: Path) -> None:
+    genpool("run", "demo", "-q")
+    _, _, plain = at_terminal("--pool", str(root), "scores", "demo", columns=40)
+    lines = [line.split() for line in plain.splitlines()]
+    assert lines.count(["rubric", "coherence"]) == 4
+    assert ["draft_template", "rolling-thread"] in lines
+    assert all(len(line) <= 40 for line in plain.splitlines() if not line.startswith("note: "))
+
+
 def test_ids_are_whole_in_a_pipe_and_on_a_wide_terminal(genpool: Type, root: Path) -> None:
     genpool("run", "demo", "-q")
     piped = genpool("ls", "demo").out

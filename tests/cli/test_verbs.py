@@ -214,6 +214,8 @@ def test_exhausted_tasks_are_told_and_end_with_exit_code_3(genpool: Type, root: 
     assert ran.code == 3
     assert "96 answers not acceptable and kept under attempts/: 96 unparseable" in ran.out
     assert "48 of them exhausted" in ran.out
+    assert f"genpool --pool {root} reparse --cohort demo reads them anew without a call" in ran.out
+    assert "max_tokens" not in ran.out, "none was cut off"
     assert genpool("plan", "demo", "--json").json["total"]["exhausted"] == 48
     assert genpool("run", "demo", "-q").out.count("0 calls") == 1
     rewrite(root / "pool.yaml", ", answers: [nothing]", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -43,6 +44,34 @@ def test_a_plan_of_exhausted_tasks_ends_with_a_command_that_makes_them(genpool: 
     again = f"genpool --pool {root} run demo --retry-exhausted"
     assert genpool("plan", "demo").out.endswith(f"48 tasks exhausted or below one that is; to try again: {again}\n")
     assert genpool("plan", "demo", "--retry-exhausted").out.endswith(f"48 calls to make 48 generations: {again}\n")
+
+
+def test_a_plan_notes_a_key_that_a_run_will_need_and_is_not_set(genpool: Type, root: Path) -> None:
+    genpool("run", "demo", "-q")
+    entry = "smollm2-135m-judge: {client: openai, model: m, base_url: 'http://127.0.0.1:9', key: GENPOOL_TEST_NO_KEY}"
+    rewrite(root / "pool.yaml", JUDGE, entry)
+    said = "needs a key: the environment variable GENPOOL_TEST_NO_KEY is not set; a run will need it"
+    assert said not in genpool("plan", "demo").out, "nothing is to be made"
+    rewrite(root / "cohorts/demo/cohort.yaml", "replicates: 2", "replicates: 3")
+    assert f"note: model 'smollm2-135m-judge' {said}" in genpool("plan", "demo").out
+    (root / ".env").write_text("GENPOOL_TEST_NO_KEY=x\n")
+    assert said not in genpool("plan", "demo").out
+
+
+def test_an_answer_that_was_cut_off_names_the_limit(
+    genpool: Type, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genpool("run", "demo", "-q")
+    out = said_of(report_of(attempts={"truncated": 2}), root, capsys)
+    assert "truncated: the answer reached max_tokens; raise it" in out
+    assert "reparse" not in out
+
+
+@pytest.mark.parametrize("verb", ["tables", "export", "report"])
+def test_what_was_written_is_named_by_its_whole_path(genpool: Type, root: Path, verb: str) -> None:
+    genpool("run", "demo", "-q")
+    with contextlib.chdir(root):
+        assert f" {root}/cohorts/demo/reports" in genpool(verb, "demo").out
 
 
 def test_status_does_not_advise_a_run_that_would_do_nothing(genpool: Type, root: Path) -> None:

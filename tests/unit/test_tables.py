@@ -146,9 +146,13 @@ def test_the_best_by_one_rubric_or_by_one_judge_of_it() -> None:
     assert top_texts(scores, 1, "style").frame["judged_gen_id"].item() == "b"
     fewer = generation_scores(table(rows[:5]), AXES)
     assert top_texts(fewer, 2).frame["judged_gen_id"].to_list() == ["a"]
-    assert "1 of 2 texts are not ranked: they have no mean_score" in top_texts(fewer, 2).notes
+    assert top_texts(fewer, 2).notes == (
+        "1 of 2 texts are not ranked: they have no mean_score (1: not judged by style:j)",
+    )
     one_judge = generation_scores(table([*rows[:3], *rows[4:]]), AXES)
     assert top_texts(one_judge, 2, "depth").frame["judged_gen_id"].to_list() == ["a"]
+    said = "1 of 2 texts are not ranked: they have no depth (1: not judged by depth:k)"
+    assert top_texts(one_judge, 2, "depth").notes == (said,), "what lacks a mean_score does not matter here"
     with pytest.raises(UsageError, match="nothing was judged by 'dept'") as error:
         top_texts(scores, 1, "dept")
     assert error.value.hint == "did you mean 'depth'?"

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _SHOWN: Final = 20
 """How many findings of a kind are printed; `--json` has them all."""
 _SECONDS: Final = 0.2
+_DONE: Final = {
+    "REMOVE_FILE": "the file was removed",
+    "REMOVE_STAGING": "the folder was removed",
+    "END_LINE": "the line was given its end",
+    "CUT_LINE": "the torn line was cut off; it is kept beside the file, in .torn",
+    "REBUILD_CATALOG": "the catalog was made anew",
+}
+"""The name of a fix to what was done."""
 _WORDS: Final = {
     "generations": "generation",
     "attempts": "attempt",
@@ -111,8 +119,10 @@ def _print_finding(one: Finding) -> None:
     from genpool.cli.arguments import for_this_pool
     from genpool.cli.output import one_line
 
-    label = "note" if one.is_note else "mended" if one.mended else "problem"
+    label = "mended" if one.mended else "note" if one.is_note else "problem"
     print(f"{label}: {one_line(one.place)}: {one_line(one.what)} [{one.kind}]")
+    if one.mended and one.fix is not None:
+        print(f"  done: {_DONE[one.fix.name]}")
     todo = for_this_pool(one.todo, click.get_current_context().obj)
     if todo and not one.mended:
         print(f"  next: {one_line(todo)}")

@@ -59,6 +59,7 @@ def show_drift(root: str | None, cohort: str, *, as_json: bool) -> None:
 def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
     """Accept what drifted: it is noted in drift.csv and not told again.
 
+    It is accepted for the whole pool: what was made from the same text then is not told of any other cohort either.
     Without names everything that drifted under COHORT is accepted, else only that: template=draft/baseline,
     model=judge-a, combo=combo_…, parent=d_…. A name under which nothing drifted is an error, and nothing is accepted.
     """
@@ -68,7 +69,9 @@ def accept_drift(root: str | None, cohort: str, names: tuple[str, ...]) -> None:
     accepted = Pool.find(root).accept_drift(cohort, _chosen(names))
     print(f"accepted {many(len(accepted), 'change')}" if accepted else "nothing drifted")
     for one in accepted:
-        print(f"  {_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')}")
+        print(f"  {_WORDS[one.kind]} {shown(one.name)}: {many(len(one.gen_ids), 'generation')} of {shown(cohort)}")
+    if accepted:
+        print("accepted for the whole pool: no other cohort is told of these either")
 
 
 @command.command("regenerate")
@@ -290,8 +293,8 @@ def print_drift(cohort: str, drift: Sequence[Drift]) -> None:
     from genpool.cli.output import many, shown
 
     for one in drift[:10]:
-        made = many(len(one.gen_ids), "generation")
-        print(f"drift: {_WORDS[one.kind]} {shown(one.name)} changed since {made} were made from it")
+        made = f"{many(len(one.gen_ids), 'generation')} {'was' if len(one.gen_ids) == 1 else 'were'}"
+        print(f"drift: {_WORDS[one.kind]} {shown(one.name)} changed since {made} made from it")
     if len(drift) > 10:
         print(f"drift: {len(drift) - 10} more")
     if drift:

@@ -34,7 +34,7 @@ def command(
     from genpool.cli.output import many, print_json, print_json_line, shown
     from genpool.export import export
     from genpool.pool import Pool
-    from genpool.table_files import shown_path, write_texts
+    from genpool.table_files import write_texts
 
     refuse_together(stdout=to_stdout, json=as_json)
     pool = Pool.find(root)
@@ -53,5 +53,5 @@ def command(
         return failed
     for note in table.notes:
         print(f"note: {shown(note)}")
-    print(f"{many(table.frame.height, 'text')} in {' and '.join(shown(shown_path(path)) for path in files)}")
+    print(f"{many(table.frame.height, 'text')} in {' and '.join(shown(str(path)) for path in files)}")
     return failed

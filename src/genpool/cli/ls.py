@@ -194,8 +194,8 @@ def _line(one: MemberState, names: Mapping[str, str], length: int | None, second
     parent = choices.pop(PARENT_FIELD, None)
     combo = choices.pop(ROOT_FIELD, None)
     replicate = choices.pop(REPLICATE_FIELD, None)
-    source = str(parent)[:length]
-    if parent is None:
+    source = None if parent is None else str(parent)[:length]
+    if parent is None and combo is not None:  # a damaged member states neither
         name = names.get(str(combo))
         source = str(combo) if name is None else name if length else f"{combo} ({name})"
     score = one.record.score.value if one.record and one.record.score else None

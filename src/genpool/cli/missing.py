@@ -12,7 +12,8 @@ import click
 def command(root: str | None, cohort: str, *, stage: str | None) -> None:
     """List what a cohort lacks, as data that a run accepts.
 
-    One JSON object a line: stage, gen_id and the signature of every member of COHORT that has no generation.
+    The output is JSON already, whatever reads it: one object a line with stage, gen_id and the signature of every
+    member of COHORT that has no generation.
     `genpool run COHORT --only FILE` makes the tasks of such lines, and what these start from.
     """
     from genpool.cli.output import print_json_line

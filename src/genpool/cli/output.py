@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP: Final = "   "
+_LEAST: Final = 8
+"""A column of names is not folded to fewer columns of a terminal than this."""
 _MANY_ROWS: Final = 1000
 """More rows than this are never folded to the terminal's width: that takes half a millisecond a row."""
 
@@ -79,7 +81,7 @@ def table_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
 ) -> None:
-    """Print a plain table: folded where a terminal is narrower, in lines as wide as they need to be elsewhere.
+    """Print a plain table: on a terminal that is narrower names are folded, or it becomes a list; numbers stay whole.
 
     Args:
         columns: The headings.
@@ -91,7 +93,8 @@ def print_table(
     widths = _widths(columns, cells)
     terminal = terminal_width()
     if terminal is not None and len(rows) <= _MANY_ROWS and sum(widths) + len(_GAP) * (len(columns) - 1) > terminal:
-        _print_folded(columns, cells, right, whole)
+        if not _print_folded(columns, cells, widths, terminal, right, whole):
+            _print_list(columns, cells)
         return
     bold = terminal is not None and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     head = _line(columns, columns, widths, right)
@@ -102,18 +105,44 @@ def print_table(
 
 
 def _print_folded(
-    columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str], whole: Sequence[str]
-) -> None:
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    terminal: int,
+    right: Sequence[str],
+    whole: Sequence[str],
+) -> bool:
+    """Print a table with names folded; return whether there is room for it: nothing is ever cut."""
+    fixed = {*right, *whole}
+    least = [width if name in fixed else min(width, _LEAST) for name, width in zip(columns, widths, strict=True)]
+    spare = terminal - sum(least) - len(_GAP) * (len(columns) - 1)
+    if spare < 0:
+        return False
+    chosen = list(least)
+    while spare:  # to the narrowest first: a name that nearly fits is not folded for one that never will
+        at = min((at for at, width in enumerate(widths) if chosen[at] < width), key=lambda at: chosen[at])
+        chosen[at] += 1
+        spare -= 1
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name in columns:
-        fixed = name in right or name in whole
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=fixed)
+    for name, width in zip(columns, chosen, strict=True):
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold", width=width)
     for row in cells:
         made.add_row(*row)
     console().print(made)
+    return True
+
+
+def _print_list(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a table as a list, a line a value: where a terminal has no room for columns side by side."""
+    width = max(map(_width, columns))
+    for number, row in enumerate(cells):
+        if number:
+            print()
+        for name, text in zip(columns, row, strict=True):
+            print(f"{name}{' ' * (width - _width(name))}{_GAP}{text}")
 
 
 def _line(row: Sequence[str], columns: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:

@@ -96,6 +96,8 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
         print_estimate(expected)
         print_budget(pool, expected)
         calls = sum(row["calls"] for row in rows.values())
+        for said in _unset_keys(pool, plan):
+            print(f"note: {shown(said)}")
         exactly = f"{again} --retry-exhausted" if retry_exhausted else again
         print(f"{many(calls, 'call')} to make {many(plan.to_make, 'generation')}: {exactly}")
     left = plan.missing - plan.to_make
@@ -106,6 +108,27 @@ def print_plan(pool: Pool, plan: Plan, *, retry_exhausted: bool = False) -> None
         print(f"{many(left, 'task')} cannot be made: unusable, or below one that is")
     elif not plan.missing:
         print("everything exists: a run would make 0 calls")
+
+
+def _unset_keys(pool: Pool, plan: Plan) -> list[str]:
+    """Return what is to be said of models that a run would call and whose key is not set."""
+    from genpool.errors import MissingKey
+
+    lacking: dict[str, str] = {}
+    for entry in pool.config.models.values():
+        if entry.key is not None:
+            from genpool.llm.openai_compatible import find_key
+
+            try:
+                find_key(entry, pool.root)
+            except MissingKey as error:
+                lacking[entry.model_id] = f"{error.message}; a run will need it ({error.hint})"
+    if not lacking:
+        return []
+    called = {
+        plan.model_of(stage, at) for stage in plan.stages for at in stage.to_make() if not stage.copies(at)
+    }  # as many as there are tasks: looked through only where it matters
+    return [said for model_id, said in lacking.items() if model_id in called]
 
 
 def print_estimate(expected: Estimate) -> None:

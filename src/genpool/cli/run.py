@@ -198,7 +198,7 @@ def _cost(report: RunReport) -> str:
 
 def _print_troubles(report: RunReport) -> None:
     """Print what was kept as attempts, and why tasks failed, the same reason once."""
-    from genpool.cli.arguments import for_this_pool
+    from genpool.cli.arguments import command_line, for_this_pool
     from genpool.cli.output import many, one_line, shown
 
     root = click.get_current_context().obj
@@ -206,6 +206,11 @@ def _print_troubles(report: RunReport) -> None:
     if unacceptable:
         kinds = ", ".join(f"{count} {one_line(kind)}" for kind, count in unacceptable.items())
         print(f"{many(sum(unacceptable.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
+    if "unparseable" in unacceptable:
+        mended = command_line("reparse", "--cohort", report.cohort_id)
+        print(f"  unparseable: mend `parser:` or `scale:` of the template; {mended} reads them anew without a call")
+    if "truncated" in unacceptable:
+        print("  truncated: the answer reached max_tokens; raise it in the template or in the model's entry")
     second = report.attempts.get("bought_twice", 0)
     if second:
         print(f"{many(second, 'answer')} came second: another run had made these; kept under attempts/")

@@ -20,7 +20,7 @@ def command(root: str | None, cohort: tuple[str, ...], *, reasons: bool, as_json
     """
     from genpool.cli.output import many, print_json, print_table, shown
     from genpool.pool import Pool
-    from genpool.table_files import shown_path, write_tables
+    from genpool.table_files import write_tables
     from genpool.tables import all_tables
 
     pool = Pool.find(root)
@@ -37,4 +37,4 @@ def command(root: str | None, cohort: tuple[str, ...], *, reasons: bool, as_json
     )
     for note in dict.fromkeys(note for one in tables.values() for note in one.notes):
         print(f"note: {shown(note)}")
-    print(f"\n{many(len(files), 'file')} in {shown(shown_path(files[0].parent))}")
+    print(f"\n{many(len(files), 'file')} in {shown(str(files[0].parent))}")

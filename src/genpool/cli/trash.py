@@ -58,7 +58,8 @@ def undo(root: str | None, trash_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"format": "genpool.trash-undo/1", **_document(one)})
     else:
-        print(f"moved back: {many(sum(moved.startswith('gens/') for moved in one.moved), 'generation')}")
+        moved = many(sum(moved.startswith("gens/") for moved in one.moved), "generation")
+        print(f"moved back: {', '.join([moved, *_besides(one)])}")
 
 
 def _document(one: Trashed) -> dict[str, Any]:
@@ -77,7 +78,14 @@ def _words(one: Trashed) -> str:
     from genpool.cli.output import many
 
     counts = one.counts()
+    counts.pop("attempts", 0)
+    return ", ".join([*(many(count, stage) for stage, count in reversed(counts.items())), *_besides(one)])
+
+
+def _besides(one: Trashed) -> list[str]:
+    """Return what a removal moved besides generations, in words."""
+    from genpool.cli.output import many
+
     folders = [f"cohorts/{one.cohort}/"] if any(moved.startswith("cohorts/") for moved in one.moved) else []
-    attempts = counts.pop("attempts", 0)
-    tried = [f"attempts of {many(attempts, 'task')}"] if attempts else []
-    return ", ".join([*(many(count, stage) for stage, count in reversed(counts.items())), *tried, *folders])
+    attempts = one.counts().get("attempts", 0)
+    return [*([f"attempts of {many(attempts, 'task')}"] if attempts else []), *folders]

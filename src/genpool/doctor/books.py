@@ -28,6 +28,7 @@ from genpool.drift import HEADER as DRIFT_HEADER
 from genpool.errors import CorruptFile, GenpoolError, InvalidCombo, InvalidSignature, NotFound, UnsupportedFormat
 from genpool.gen_ids import gen_id as right_id
 from genpool.ledger import FORMAT as LEDGER_FORMAT
+from genpool.ledger import Damage, entry_of
 from genpool.signatures import Signature, reference_problem
 from genpool.slots import alias_of, assignment_of, is_header
 from genpool.stages import REPLICATE_FIELD
@@ -144,12 +145,11 @@ class BookCheck:
         in_flight: dict[object, tuple[str, str]] = {}
 
         def judge(line: bytes, number: int) -> Finding | None:
-            try:
-                entry = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                return _malformed(path, number, f"not JSON: {error}")
+            entry = entry_of(line)
+            if isinstance(entry, Damage):
+                return _malformed(path, number, entry.message)
             if number == 1:
-                head.update(entry if isinstance(entry, dict) else {})
+                head.update(entry)
                 return _wrong_format(path, entry, LEDGER_FORMAT)
             return _enter(path, number, entry, in_flight)
 

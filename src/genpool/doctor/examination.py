@@ -7,16 +7,17 @@ run, whose own files it does not take for leftovers. It holds nothing of what it
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from genpool.doctor.books import BookCheck
 from genpool.doctor.catalog_file import CatalogFile
 from genpool.doctor.examined import Examined
 from genpool.doctor.findings import Finding, Fix
-from genpool.doctor.generations import Checked
+from genpool.doctor.generations import MISSING_SOURCE, Checked
 from genpool.doctor.leftovers import LeftoverCheck, still_stands
 from genpool.doctor.manifest_files import manifest_findings
 from genpool.doctor.mending import mended
@@ -27,7 +28,7 @@ from genpool.locks import pool_lock
 from genpool.migration.waiting import refuse_while_half_done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from genpool.directory_store import DirectoryStore
     from genpool.doctor.walk import Batch
@@ -106,8 +107,23 @@ def examine(
         found += manifest_findings(pool, catalog.content)
     counts = read.counts + books.counts + leftovers.counts
     standing = {one: None for one in (*read.findings, *found) if one.fix is None or _stands(layout, one)}
-    ordered = sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0))
+    ordered = _once_a_source(sorted(standing, key=lambda one: (one.is_note, one.path, one.line or 0)))
     return Examination(tuple(ordered), {name: counts[name] for name in _COUNTED})
+
+
+def _once_a_source(findings: Sequence[Finding]) -> list[Finding]:
+    """Tell a source that is gone once, at the first generation that names it, with how many name it."""
+    named = Counter(one.what for one in findings if one.kind == MISSING_SOURCE)
+    told: dict[str, None] = {}
+    found = []
+    for one in findings:
+        if one.kind != MISSING_SOURCE or named[one.what] == 1:
+            found.append(one)
+        elif one.what not in told:
+            told[one.what] = None
+            said = f"{one.what}; {named[one.what]:,} generations and attempts name it, this is the first"
+            found.append(replace(one, what=said))
+    return found
 
 
 def _nobody(reading: str, done: int, of: int | None) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _TEXTS: Final = {PROMPT: "prompt", RAW: "raw", PARSED: "parsed"}
 _KEPT: Final = ("template", "model", "inputs")
 """Fingerprints whose texts are in sources/; but for `inputs` below a root."""
+MISSING_SOURCE: Final = "missing-source"
 _RESTORE: Final = "restore it from a copy, or move the whole directory away to have it made again"
 
 
@@ -225,11 +226,11 @@ class GenerationCheck:
                 continue
             if not (isinstance(digest, str) and DIGEST.fullmatch(digest)):
                 said = f"its fingerprint of {name} is no digest: {digest!r}"
-                found.append(Finding("missing-source", f"{path}/{METADATA}", said, None, stage.name, gen_id))
+                found.append(Finding(MISSING_SOURCE, f"{path}/{METADATA}", said, None, stage.name, gen_id))
             elif not self._has_source(digest):
                 said = f"sources/{digest}, which its fingerprint of {name} names, is not there"
                 todo = "restore it from a copy; without it, drift cannot show what the text was then"
-                found.append(Finding("missing-source", f"{path}/{METADATA}", said, todo, stage.name, gen_id))
+                found.append(Finding(MISSING_SOURCE, f"{path}/{METADATA}", said, todo, stage.name, gen_id))
         return found
 
     def _way_back(self, stages: list[str], gen_id: str) -> str:

@@ -25,7 +25,7 @@ class Better:
     by: str
     sure: str
     more: str = ""
-    """What else must be known, where more than two levels were compared."""
+    """What else must be known: of several levels, of means that say otherwise, of rubrics one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,38 @@ def better_of(judged: JudgedFacts, comparison: Comparison) -> Better:
     mean = first.mean
     if mean.mean is None:
         which = f"{first.better} and {first.worse} cannot be compared"
-        return Better(axis, None, which, "", first.said or "")
+        return Better(axis, None, which, "", first.said or "", _by_rubric(judged, comparison, first))
     if mean.mean == 0:
         which, better = f"{first.better} and {first.worse} scored the same", None
     else:
         which, better = f"{first.better} scored higher than {first.worse}", first.better
     by = f"by {number(mean.mean)} on a scale of {judged.measures[measure]}" if mean.mean else ""
-    return Better(axis, better, which, by, sureness(mean), _more(comparison))
+    more = "; ".join(said for said in (_more(comparison), _of_other_texts(comparison, first)) if said)
+    return Better(axis, better, which, by, sureness(mean), more)
+
+
+def _by_rubric(judged: JudgedFacts, comparison: Comparison, overall: Difference) -> str:
+    """Say what the rubrics answer one by one of two levels that nothing can be said of by all of them."""
+    said = []
+    for measure in judged.measures:
+        for one in comparison.between(measure):
+            if {one.better, one.worse} != {overall.better, overall.worse} or one.mean.mean is None:
+                continue
+            by = f"{one.better} higher by {number(one.mean.mean)}" if one.mean.mean else "the same"
+            said.append(f"{measure}: {by} ({many(one.mean.values, 'pair')})")
+    return "; ".join(said)
+
+
+def _of_other_texts(comparison: Comparison, found: Difference) -> str:
+    """Say it where the means of two levels are the other way round than their pairs: they are of other texts."""
+    means = {one.level: one.mean.mean for one in comparison.of(found.measure)}
+    better, worse = means.get(found.better), means.get(found.worse)
+    if not found.mean.mean or better is None or worse is None or better >= worse:
+        return ""
+    return (
+        f"over all their texts {found.better} has {number(better)} and {found.worse} {number(worse)}: "
+        f"these means are of other texts too, which have no partner"
+    )
 
 
 def _first(differences: tuple[Difference, ...]) -> Difference:
