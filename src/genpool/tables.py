@@ -32,6 +32,7 @@ _CELL: Final = ["stage", "rubric", "judge"]
 """Who speaks: what is averaged over once each."""
 _ALL: Final = "all judgements"
 _LACKING: Final = "not judged by "
+_OTHERS: Final = "ids of others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +330,7 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
 
 
 def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], facts: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean over the texts that all have spoken of, how many these are, and how many others there are.
+    """Return the mean over the texts that all have spoken of, how many these are, and how many and which others are.
 
     A text is the mean of its rubrics, a rubric that of its judges, as it is in `generation_scores` and in a report.
     """
@@ -346,6 +347,7 @@ def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], fact
         whole.sum().cast(pl.Int64).alias("texts"),
         pl.col("judgements").filter(whole).sum(),
         (~whole).sum().cast(pl.Int64).alias("others"),
+        pl.col("judged_gen_id").filter(~whole).alias(_OTHERS),
     )
 
 
@@ -394,7 +396,7 @@ def _scale_notes(table: pl.DataFrame) -> list[str]:
     lacking = table.filter(pl.col("mean").is_null()).height
     if lacking:
         notes.append(f"{lacking} of {table.height} means are not given: not every rubric and judge has spoken there")
-    others = int(table["others"].sum())
+    others = table[_OTHERS].explode().drop_nulls().n_unique()  # a text can stand in several groups
     if others:
         notes.append(f"not every rubric and judge has spoken of {others} texts: they are in no mean")
     return notes

@@ -310,3 +310,19 @@ def test_a_cohort_whose_spec_is_gone_can_be_compared_and_one_with_itself_cannot(
     said = genpool("diff", "demo", "demo")
     assert (said.code, said.err.splitlines()[0]) == (2, "error: 'demo' is compared with itself")
     assert genpool("diff", "demo", "nobody").code == 1
+
+
+def test_judgements_that_both_cohorts_share_are_counted_once(genpool: Type, demo: Path) -> None:
+    path = sorted((demo / "gens/evaluation").iterdir())[0]
+    folder = path.with_name(f"{path.name}-aside")
+    shutil.copytree(path, folder)
+    value = json.loads((folder / "metadata.json").read_text())
+    kept = {key: one for key, one in value.items() if key not in {"format", "id_scheme", "self", "fingerprints"}}
+    (folder / "metadata.json").write_text(json.dumps({**kept, "score": {**kept["score"], "value": 99}}))
+    shutil.rmtree(path)
+    folder.rename(path)
+    shutil.copytree(demo / "cohorts/demo", demo / "cohorts/twin")
+    notes = genpool("diff", "demo", "twin", "--json").json["notes"]
+    (alone,) = [one for one in genpool("scores", "demo", "--json").json["notes"] if "left out" in one]
+    assert alone.startswith("1 of 48 judgements left out: ")
+    assert [one for one in notes if "left out" in one] == [alone]
