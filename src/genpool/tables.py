@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
     from genpool.scores import Axes, Judged
 
+Sides = tuple["Sequence[str]", "Sequence[str]"]
+"""The columns that make a pivot's rows, and those that make its columns."""
+
+TOP_TEXTS: Final = 30
+"""How many texts are in the table of the best, where nobody says how many."""
 NORMALISED: Final = "0 to 1 (normalised)"
 
 _CELL: Final = ["stage", "rubric", "judge"]
@@ -498,12 +503,45 @@ def _choices(members: pl.DataFrame) -> list[str]:
     return [one for one in names if members[one].drop_nulls().n_unique() > 1]
 
 
-def all_tables(scope: Judged, *, reasons: bool = False) -> dict[str, Table]:
-    """Return every table of a scope by name: what `genpool tables` writes."""
+def all_tables(
+    scope: Judged, *, reasons: bool = False, top: int = TOP_TEXTS, pivots: Sequence[Sides] = ()
+) -> dict[str, Table]:
+    """Return every table of a scope by name: what `genpool tables` writes.
+
+    Args:
+        scope: What was judged.
+        reasons: Whether to read the judges' reasons.
+        top: How many texts are in `top_texts`.
+        pivots: The columns that make rows and those that make columns, of every pivot asked for. One by the judged
+            texts' first two axes of several levels is made anyway, where there are two.
+
+    Raises:
+        UsageError: A pivot cannot be made so, or the number is not one.
+    """
     judgements, axes = aggregated_scores(scope, reasons=reasons), axes_of(scope.pipeline)
-    return {
+    levels = varying(judgements, axes)
+    scores = generation_scores(judgements, axes)
+    found = {
         "aggregated_scores": Table(judgements, left_out(judgements)),
-        "generation_scores": generation_scores(judgements, axes),
-        "mean_scores": mean_scores(judgements, varying(judgements, axes)),
+        "generation_scores": scores,
+        "mean_scores": mean_scores(judgements, levels),
+        "top_texts": _top_or_why_not(scores, top),
         "coverage": coverage(member_lineages(scope), judgements),
     }
+    usual = [((levels[0],), (levels[1],))] if len(levels) > 1 else []
+    return found | {_pivot_name(*sides): pivot(judgements, *sides) for sides in (*usual, *pivots)}
+
+
+def _top_or_why_not(scores: Table, number: int) -> Table:
+    """Return the best texts; none and the reason where they cannot be ranked together."""
+    if number < 1:
+        return top_texts(scores, number)
+    try:
+        return top_texts(scores, number)
+    except UsageError as error:
+        return Table(scores.frame.clear(), (*scores.notes, f"there are no top_texts: {error}"))
+
+
+def _pivot_name(rows: Sequence[str], columns: Sequence[str]) -> str:
+    """Return what a pivot's files are called; no axis has a plus sign in its name."""
+    return f"pivot_{'+'.join(rows)}_by_{'+'.join(columns)}"
