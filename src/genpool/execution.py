@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genpool.directory_store import DirectoryStore
     from genpool.inputs import Inputs
     from genpool.llm.client import ModelClient
+    from genpool.llm.clients import Clients
     from genpool.planner import Plan
 
 _FILES_EACH: Final = 3  # a claim, a connection, and what is being written
@@ -91,10 +92,7 @@ async def _open_writer(
     def called() -> None:
         report.calls += 1
 
-    budget = None
-    if config.budget is not None:
-        priced = [name for name, entry in config.models.items() if entry.price is not None]
-        budget = Budget(store.layout, config.budget, report.run_id, priced)
+    budget = _budget(config, store, report)
     ledger = Ledger(store.layout.ledger, report.run_id, plan.cohort_id, budget)
     clients = Clients(config.models, store.layout.root, options.models)
     books = Books(
@@ -116,17 +114,32 @@ async def _open_writer(
         yield writer
     finally:
         try:
-            await writer.drained()
-            await clients.aclose()
+            await _close(writer, clients, ledger, budget)
         finally:
-            await ledger.close()
-            if budget is not None:
-                budget.close()
             if ledger.failed and report.stopped_by is None:  # the last settlements: nothing was made after them
                 report.stopped_by = StorageFailed(
                     "the disk is full or refused a write: the ledger does not say what became of the last calls",
                     hint="free some space; what was bought is kept, and `genpool audit spend` finds it",
                 )
+
+
+def _budget(config: PoolConfig, store: DirectoryStore, report: RunReport) -> Budget | None:
+    """Open the pool's budget, if it has one."""
+    if config.budget is None:
+        return None
+    priced = [name for name, entry in config.models.items() if entry.price is not None]
+    return Budget(store.layout, config.budget, report.run_id, priced)
+
+
+async def _close(writer: TaskWriter, clients: Clients, ledger: Ledger, budget: Budget | None) -> None:
+    """Close what a run wrote with, the books last: what is still being kept is settled in them."""
+    try:
+        await writer.drained()
+        await clients.aclose()
+    finally:
+        await ledger.close()
+        if budget is not None:
+            budget.close()
 
 
 def _allow_files(needed: int) -> None:

@@ -53,7 +53,7 @@ def test_where_the_system_allows_no_more_the_run_is_refused_before_anything_is_b
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")
 def test_where_the_last_settlement_cannot_be_written_a_complete_run_says_that_it_was_stopped(tmp_path: Path) -> None:
     """The ledger is the longest file: a limit on the size of files lets everything else be written."""
-    pool = make_pool(tmp_path, rows=13, models={"slow": "{client: scripted, seconds: 1}"})
+    pool = make_pool(tmp_path, rows=13, models={"slow": "{client: scripted, seconds: 5}"})
     write_spec(pool.root, draft="template: [plain], model: [writer, slow]")
     couples = ", ".join(f"[row-{number}, {'writer' if number else 'slow'}]" for number in range(13))
     with (pool.root / "cohorts/c/cohort.yaml").open("a") as spec:

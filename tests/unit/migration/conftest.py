@@ -10,7 +10,7 @@ import pytest
 from genpool.layout import PoolLayout
 from genpool.migration.migrations import Migrations
 from genpool.pool import Pool
-from tests.legacy_pools import write_legacy, write_right
+from tests.legacy_pools import right_id, write_legacy, write_right
 from tests.small_pools import make_pool, models, whole_cohort
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from genpool.migration.plan_file import Plan
     from genpool.migration.verifying import Report
+
+
+DRAFT = ("row-0", "plain", "writer")
+
+
+def draft_id(replicate: int = 1, row: str = "row-0") -> str:
+    fields = {"combo_id": row, "template_id": "plain", "llm_model_id": "writer", "replicate": replicate}
+    return right_id("draft", fields)
 
 
 def whole_tree(root: Path) -> dict[str, tuple[object, ...]]:

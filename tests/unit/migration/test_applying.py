@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,22 +16,14 @@ from genpool.migration.identity import Change, Identity
 from genpool.migration.migrations import Migrations
 from genpool.migration.targets import change_to
 from genpool.pool import Pool
-from tests.conftest import is_full
 from tests.legacy_pools import right_id, write_legacy, write_right
 from tests.small_pools import EVALUATIONS, generations, metadata, models, write_spec
-from tests.unit.migration.conftest import applied, migrations, old_pool, planned, to_make, whole_tree
+from tests.unit.migration.conftest import DRAFT, applied, draft_id, migrations, planned, to_make, whole_tree
+from tests.unit.migration.killing import killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-DRAFT = ("row-0", "plain", "writer")
-
-
-def draft_id(replicate: int = 1, row: str = "row-0") -> str:
-    fields = {"combo_id": row, "template_id": "plain", "llm_model_id": "writer", "replicate": replicate}
-    return right_id("draft", fields)
-
 
 # --- applying ---------------------------------------------------------------------------------------
 
@@ -222,156 +213,6 @@ def test_a_membership_that_was_written_since_is_rewritten(old: Path) -> None:
     listed = {tuple(line.split(",")[:2]) for line in (old / "cohorts/c/membership.csv").read_text().splitlines()[1:]}
     assert listed <= generations(old)
     assert not [one for one in Pool.open(old).examine().findings if not one.is_note]
-
-
-# --- interrupted ------------------------------------------------------------------------------------
-
-EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.utime", "open", "os.rmdir", "os.truncate"}
-
-
-def killed_at(nth: int, work: Callable[[], object]) -> bool:
-    """Do something in a process of its own that dies at its n-th call that may change files; return whether it did."""
-    child = os.fork()
-    if child == 0:
-        left = nth
-
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal left
-            if event in EVENTS and not (event == "open" and not _writes(arguments)):
-                left -= 1
-                if left == 0:
-                    os._exit(9)
-
-        try:
-            sys.addaudithook(count)
-            work()
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 - the test must see it
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in {0, 9}, f"it failed at point {nth}"
-    return code == 9
-
-
-def _writes(arguments: tuple[Any, ...]) -> bool:
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-
-
-def fresh(folder: Path, number: int) -> tuple[Path, str, dict[str, tuple[object, ...]]]:
-    """A pool with something of everything that is touched, planned."""
-    root = old_pool(folder / f"pool-{number}")
-    write_legacy(root, "draft", draft_id(2), *DRAFT, replicate=3)
-    write_legacy(root, "draft", "last", *DRAFT, replicate=2)
-    plan = planned(root)
-    return root, plan.migration_id, whole_tree(root)
-
-
-@pytest.fixture
-def step(request: pytest.FixtureRequest) -> int:
-    """Every so many points are tried: with --full each one."""
-    return 1 if is_full(request.config) else 7
-
-
-def test_killed_while_applying_it_goes_on(tmp_path: Path, step: int) -> None:
-    points = 0
-    for number in range(1, 5000, step):
-        root, name, _ = fresh(tmp_path, number)
-        if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
-            break
-        points += 1
-        if migrations(root).standing(name).state == "planned":
-            migrations(root).apply(name)
-        elif migrations(root).standing(name).state == "applying":
-            _refused_while_half_done(root)
-            migrations(root).resume(name)
-        report = migrations(root).verify(name)
-        assert report.is_right, (number, report.problems)
-        assert to_make(root) == 0
-    assert points > 15
-
-
-def test_killed_while_applying_it_can_be_taken_back(tmp_path: Path, step: int) -> None:
-    points = 0
-    for number in range(2, 5000, step):
-        root, name, before = fresh(tmp_path, number)
-        if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
-            break
-        points += 1
-        if migrations(root).standing(name).state != "planned":
-            migrations(root).roll_back(name)
-        assert whole_tree(root) == before, number
-    assert points > 15
-
-
-def test_killed_while_rolling_back_it_goes_on(tmp_path: Path, step: int) -> None:
-    points = 0
-    for number in range(1, 5000, step):
-        root, name, before = fresh(tmp_path, number)
-        migrations(root).apply(name)
-        if not killed_at(number, lambda: migrations(root).roll_back(name)):  # noqa: B023 - called at once
-            break
-        points += 1
-        if migrations(root).standing(name).state == "rolling-back":
-            migrations(root).resume(name)
-        elif migrations(root).standing(name).state == "applied":
-            migrations(root).roll_back(name)
-        assert whole_tree(root) == before, number
-        assert migrations(root).verify(name).is_right
-    assert points > 10
-
-
-def test_killed_again_while_going_on(tmp_path: Path, step: int) -> None:
-    points = 0
-    for number in range(4, 5000, step):
-        root, name, before = fresh(tmp_path, number)
-        if not killed_at(number, lambda: migrations(root).apply(name)):  # noqa: B023 - called at once
-            break
-        at = migrations(root)
-        back = number % 4 < 2
-        second = 1 + number * 7 % 60
-        while at.standing(name).state in {"applying", "rolling-back"}:
-            work = at.roll_back if back else at.resume
-            points += killed_at(second, lambda: work(name))  # noqa: B023 - called at once
-            second += 13
-        state = at.standing(name).state
-        assert state in {"planned", "applied", "rolled-back"}
-        if state == "applied":
-            assert at.verify(name).is_right
-            at.roll_back(name)
-        assert whole_tree(root) == before, number
-    assert points > 15
-
-
-def test_killed_with_something_made_since(tmp_path: Path, step: int) -> None:
-    points = 0
-    for number in range(3, 5000, 2 * step):
-        root, name, before = fresh(tmp_path, number)
-        migrations(root).apply(name)
-        write_spec(root, "later", essay="template: [letter, story]", evaluation=EVALUATIONS)
-        Pool.open(root).run("later", models=models())
-        if not killed_at(number, lambda: migrations(root).roll_back(name)):  # noqa: B023 - called at once
-            break
-        points += 1
-        state = migrations(root).standing(name).state
-        if state != "rolled-back":
-            migrations(root).roll_back(name)
-        after = whole_tree(root)
-        assert not [path for path in before if path not in after]
-        assert migrations(root).verify(name).is_right
-        assert to_make(root) == to_make(root, "later") == 0
-    assert points > 5
-
-
-def _refused_while_half_done(root: Path) -> None:
-    for work in (
-        lambda: Pool.open(root).plan("c"),
-        lambda: Pool.open(root).run("c", models=models()),
-        lambda: Pool.open(root).purge("c"),
-        lambda: migrations(root).plan(),
-    ):
-        with pytest.raises(PoolBusy, match="is being applied"):
-            work()
 
 
 # --- refused ----------------------------------------------------------------------------------------
