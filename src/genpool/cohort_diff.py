@@ -17,10 +17,12 @@ from genpool.errors import StorageFailed, UsageError
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of
 from genpool.stages import MODEL_FIELD, TEMPLATE_FIELD
 from genpool.standing import MISSING, UNUSABLE
-from genpool.tables import Table, mean_scores, varying
+from genpool.tables import Table, left_out, mean_scores, varying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    import polars as pl
 
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
@@ -195,7 +197,14 @@ def _scores(first: CohortScope, second: CohortScope) -> Table:
     a, b = first.cohort_id, second.cohort_id
     same = pl.col(f"scale in {a}") == pl.col(f"scale in {b}")
     difference = pl.when(same).then(pl.col(f"mean in {b}") - pl.col(f"mean in {a}")).alias("difference")
-    return Table(table.drop(_ONE).with_columns(difference), means.notes)
+    return Table(table.drop(_ONE).with_columns(difference), _said_once(together, means.notes))
+
+
+def _said_once(together: pl.DataFrame, notes: Sequence[str]) -> tuple[str, ...]:
+    """Return the notes on means where a judgement that both cohorts share is counted once."""
+    of_rows = set(left_out(together))
+    distinct = together.unique(["stage", "gen_id"], keep="first", maintain_order=True)
+    return (*left_out(distinct), *(one for one in notes if one not in of_rows))
 
 
 _COHORT: Final = "cohort"

@@ -77,6 +77,11 @@ _FRACTION: Final = re.compile(  # 7,5/10 is not 5, nor is the end of a range a s
     rf"(?P<score>{_NUMBER})(?:\s?/\s?|\sout\sof\s)(?P<of>[0-9]+(?:\.[0-9]+)?)(?=[\s*_`~.!)\]]*\Z)",
     re.IGNORECASE,
 )
+_RANGE: Final = re.compile(  # `Part 2 - 8/10` is none: what stands after a noun is its number
+    rf"(?:\A[\s>*_#`~-]*|[:=(),;.!?]{_MARKS}|\b(?:scores?|ratings?|grade|mark|an?|of|is|it|about|around|roughly)\s{_MARKS})"
+    rf"{_NUMBER}(?:\s?/\s?[0-9]+(?:\.[0-9]+)?)?{_MARKS}[\u2212\u2013\u2014-]{_MARKS}{_NUMBER}\Z",
+    re.IGNORECASE,
+)
 _DIGITS: Final = re.compile(
     rf"(?:[\s>*_#`~]|-(?![0-9]))*+(?:scores?{_MARKS}[:=]{_MARKS})?"  # possessive: an answer that runs on is no trap
     rf"(?:({_NUMBER})(?:\s*[,;/|]\s*|\s+)({_NUMBER})(?:\s*[,;/|]\s*|\s+)({_NUMBER})|([0-9])([0-9])([0-9]))[\s*_`~.]*",
@@ -108,6 +113,8 @@ def _fraction_score(raw: str, scale: Scale | None) -> Parsed:
     found = _FRACTION.search(lines[-1]) if lines else None
     if found is None:
         raise ParseFailure("the last line does not end with a score like `7/10`")
+    if _RANGE.search(lines[-1][: found.end("score")]):
+        raise ParseFailure(f"the last line ends with a range up to {found['score']}, not with one score")
     _check_of(found["of"], scale)
     label = _plain_words(lines[-1][: found.start()])
     others = [(line, _FRACTION.search(line)) for line in lines[:-1]]
@@ -137,8 +144,8 @@ def _digits_score(raw: str, scale: Scale | None) -> Parsed:
 def _three(line: str, scale: Scale | None) -> list[str] | None:
     """Return the three scores that a line is, or None where it is something else."""
     found = _DIGITS.fullmatch(line)
-    if found is None:
-        return None
+    if found is None or line.count("/") == 1:
+        return None  # in `7 8/10` the 10 may be what the 8 is out of; `7/8/6` is three
     values = [one for one in found.groups() if one is not None]
     if found[4] is not None and scale is not None and not 0 <= scale[0] <= scale[1] <= 9:
         return None  # three digits that run together could be one score, or 10 could be in them

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
     from genpool.scores import Axes, Judged
 
+Sides = tuple["Sequence[str]", "Sequence[str]"]
+"""The columns that make a pivot's rows, and those that make its columns."""
+
+TOP_TEXTS: Final = 30
+"""How many texts are in the table of the best, where nobody says how many."""
 NORMALISED: Final = "0 to 1 (normalised)"
 
 _CELL: Final = ["stage", "rubric", "judge"]
@@ -34,6 +39,7 @@ _ALL: Final = "all judgements"
 _LACKING: Final = "not judged by "
 _NOTE_SAYS_WHY: Final = "`note` says why"
 _REASONS: Final = 5
+_OTHERS: Final = "ids of others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +349,7 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
 
 
 def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], facts: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean over the texts that all have spoken of, how many these are, and how many others there are.
+    """Return the mean over the texts that all have spoken of, how many these are, and how many and which others are.
 
     A text is the mean of its rubrics, a rubric that of its judges, as it is in `generation_scores` and in a report.
     """
@@ -360,6 +366,7 @@ def _of_texts(per_text: pl.DataFrame, keys: list[str], speakers: list[str], fact
         whole.sum().cast(pl.Int64).alias("texts"),
         pl.col("judgements").filter(whole).sum(),
         (~whole).sum().cast(pl.Int64).alias("others"),
+        pl.col("judged_gen_id").filter(~whole).alias(_OTHERS),
     )
 
 
@@ -408,7 +415,7 @@ def _scale_notes(table: pl.DataFrame) -> list[str]:
     lacking = table.filter(pl.col("mean").is_null()).height
     if lacking:
         notes.append(f"{lacking} of {table.height} means are not given: not every rubric and judge has spoken there")
-    others = int(table["others"].sum())
+    others = table[_OTHERS].explode().drop_nulls().n_unique()  # a text can stand in several groups
     if others:
         notes.append(f"not every rubric and judge has spoken of {others} texts: they are in no mean")
     return notes
@@ -510,12 +517,45 @@ def _choices(members: pl.DataFrame) -> list[str]:
     return [one for one in names if members[one].drop_nulls().n_unique() > 1]
 
 
-def all_tables(scope: Judged, *, reasons: bool = False) -> dict[str, Table]:
-    """Return every table of a scope by name: what `genpool tables` writes."""
+def all_tables(
+    scope: Judged, *, reasons: bool = False, top: int = TOP_TEXTS, pivots: Sequence[Sides] = ()
+) -> dict[str, Table]:
+    """Return every table of a scope by name: what `genpool tables` writes.
+
+    Args:
+        scope: What was judged.
+        reasons: Whether to read the judges' reasons.
+        top: How many texts are in `top_texts`.
+        pivots: The columns that make rows and those that make columns, of every pivot asked for. One by the judged
+            texts' first two axes of several levels is made anyway, where there are two.
+
+    Raises:
+        UsageError: A pivot cannot be made so, or the number is not one.
+    """
     judgements, axes = aggregated_scores(scope, reasons=reasons), axes_of(scope.pipeline)
-    return {
+    levels = varying(judgements, axes)
+    scores = generation_scores(judgements, axes)
+    found = {
         "aggregated_scores": Table(judgements, left_out(judgements)),
-        "generation_scores": generation_scores(judgements, axes),
-        "mean_scores": mean_scores(judgements, varying(judgements, axes)),
+        "generation_scores": scores,
+        "mean_scores": mean_scores(judgements, levels),
+        "top_texts": _top_or_why_not(scores, top),
         "coverage": coverage(member_lineages(scope), judgements),
     }
+    usual = [((levels[0],), (levels[1],))] if len(levels) > 1 else []
+    return found | {_pivot_name(*sides): pivot(judgements, *sides) for sides in (*usual, *pivots)}
+
+
+def _top_or_why_not(scores: Table, number: int) -> Table:
+    """Return the best texts; none and the reason where they cannot be ranked together."""
+    if number < 1:
+        return top_texts(scores, number)
+    try:
+        return top_texts(scores, number)
+    except UsageError as error:
+        return Table(scores.frame.clear(), (*scores.notes, f"there are no top_texts: {error}"))
+
+
+def _pivot_name(rows: Sequence[str], columns: Sequence[str]) -> str:
+    """Return what a pivot's files are called; no axis has a plus sign in its name."""
+    return f"pivot_{'+'.join(rows)}_by_{'+'.join(columns)}"

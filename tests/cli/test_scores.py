@@ -138,7 +138,8 @@ def test_tables_are_written_as_parquet_and_csv_and_made_anew_each_time(genpool: 
     said = genpool("tables", "demo")
     assert said.code == 0
     folder = demo / "cohorts/demo/reports"
-    names = {"aggregated_scores": 48, "generation_scores": 12, "mean_scores": 8, "coverage": 14}
+    names = {"aggregated_scores": 48, "generation_scores": 12, "mean_scores": 8, "top_texts": 12, "coverage": 14}
+    names |= {"pivot_draft_template_by_essay_template": 2}
     for name, rows in names.items():
         parquet = pl.read_parquet(folder / f"{name}.parquet")
         assert parquet.height == rows
@@ -157,6 +158,56 @@ def test_tables_are_written_as_parquet_and_csv_and_made_anew_each_time(genpool: 
     genpool("tables", "demo")
     assert pl.read_parquet(folder / "aggregated_scores.parquet").height == 47
     assert genpool("doctor").code == 0
+
+
+def test_the_best_texts_and_pivots_are_among_the_files_and_are_what_scores_says(genpool: Type, demo: Path) -> None:
+    asked = ["draft.template,essay.template", "rubric"]
+    said = genpool("tables", "demo", "--top", "5", "--pivot", *asked, "--pivot", "judge", "rubric", "--json").json
+    folder = demo / "cohorts/demo/reports"
+    best = genpool("scores", "demo", "--top", "5", "--json").json["rows"]
+    assert pl.read_parquet(folder / "top_texts.parquet").to_dicts() == best
+    assert len(best) == 5
+    name = "pivot_draft_template+essay_template_by_rubric"
+    assert (
+        pl.read_parquet(folder / f"{name}.parquet").to_dicts()
+        == (genpool("scores", "demo", "--pivot", *asked, "--json").json["rows"])
+    )
+    with (folder / f"{name}.csv").open(newline="") as file:
+        assert next(csv.reader(file)) == ["draft_template", "essay_template", "coherence", "novelty"]
+    usual = genpool("scores", "demo", "--pivot", "draft.template", "essay.template", "--json").json
+    path = folder / "pivot_draft_template_by_essay_template.parquet"
+    assert pl.read_parquet(path).to_dicts() == usual["rows"]
+    contents = json.loads((folder / "tables.json").read_text())["tables"]
+    assert set(contents) == set(said["tables"]) >= {"top_texts", name, path.stem, "pivot_judge_by_rubric"}
+    assert contents[path.stem]["notes"] == usual["notes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pivot", "rubric", "rubric"], "rubric is in rows and columns"),
+        (["--pivot", "rubric", "draft.tempalte"], "'draft.tempalte' is not an axis of these judgements"),
+        (["--pivot", "", "rubric"], "a pivot needs axes in rows and in columns"),
+        (["--pivot", "rubric"], "requires 2 arguments"),
+        (["--top", "0"], "the best 0 texts are none"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_told_and_nothing_is_written(
+    genpool: Type, demo: Path, words: list[str], said: str
+) -> None:
+    found = genpool("tables", "demo", *words)
+    assert found.code == 2
+    assert said in found.err
+    assert "Traceback" not in found.err
+    assert not (demo / "cohorts/demo/reports").exists()
+
+
+def test_tables_of_a_pool_in_which_nothing_was_judged_are_empty_and_say_so(genpool: Type, root: Path) -> None:
+    assert genpool("tables", "--pivot", "draft.template", "rubric").code == 0
+    contents = json.loads((root / "reports/tables.json").read_text())["tables"]
+    for name in ("top_texts", "pivot_draft_template_by_rubric"):
+        assert contents[name]["rows"] == 0
+        assert contents[name]["notes"] == ["there are no judgements: nothing was judged yet, or no stage judges"]
 
 
 def test_tables_of_the_pool_without_reasons_and_with_them(genpool: Type, demo: Path) -> None:
@@ -310,3 +361,19 @@ def test_a_cohort_whose_spec_is_gone_can_be_compared_and_one_with_itself_cannot(
     said = genpool("diff", "demo", "demo")
     assert (said.code, said.err.splitlines()[0]) == (2, "error: 'demo' is compared with itself")
     assert genpool("diff", "demo", "nobody").code == 1
+
+
+def test_judgements_that_both_cohorts_share_are_counted_once(genpool: Type, demo: Path) -> None:
+    path = sorted((demo / "gens/evaluation").iterdir())[0]
+    folder = path.with_name(f"{path.name}-aside")
+    shutil.copytree(path, folder)
+    value = json.loads((folder / "metadata.json").read_text())
+    kept = {key: one for key, one in value.items() if key not in {"format", "id_scheme", "self", "fingerprints"}}
+    (folder / "metadata.json").write_text(json.dumps({**kept, "score": {**kept["score"], "value": 99}}))
+    shutil.rmtree(path)
+    folder.rename(path)
+    shutil.copytree(demo / "cohorts/demo", demo / "cohorts/twin")
+    notes = genpool("diff", "demo", "twin", "--json").json["notes"]
+    (alone,) = [one for one in genpool("scores", "demo", "--json").json["notes"] if "left out" in one]
+    assert alone.startswith("1 of 48 judgements left out: ")
+    assert [one for one in notes if "left out" in one] == [alone]

@@ -204,6 +204,39 @@ def test_what_stands_before_a_score_may_end_with_a_comma_or_a_dash(raw: str) -> 
     assert score("fraction_score", raw) == 7
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "7 - 8/9",
+        "7- 8/9",
+        "6.5 \u2013 8/9",
+        "**7** \u2014 **8/9**",
+        "- 7 \u2212 8/9",
+        "Clarity: 7 - 8/9",
+        "7/9 - 8/9",
+        "It is a 7 - 8/9",
+        "Good. 7 - 8 out of 9",
+    ],
+)
+def test_the_end_of_a_range_with_blanks_in_it_is_no_score(raw: str) -> None:
+    assert refused("fraction_score", raw) == "the last line ends with a range up to 8, not with one score"
+
+
+@pytest.mark.parametrize("raw", ["Part 2 - 8/9", "**Part 2** \u2014 8/9", "- 8/9", "Clarity - 8/9", "2 - Clarity: 8/9"])
+def test_the_number_of_what_is_judged_makes_no_range(raw: str) -> None:
+    assert score("fraction_score", raw) == 8
+
+
+@pytest.mark.parametrize("raw", ["7 8/9", "7, 8/9", "7/9 8", "SCORES: 7 8 / 9"])
+def test_a_score_with_what_it_is_out_of_is_not_two_of_three(raw: str) -> None:
+    assert refused("digits_score", raw) == "the last line is not three scores, as `7 8 6`"
+
+
+def test_three_scores_may_be_told_apart_by_slashes() -> None:
+    assert score("digits_score", "7/8/9") == 8
+    assert score("digits_score", "7 / 8 / 9") == 8
+
+
 def test_a_fraction_is_kept() -> None:
     assert score("json_score", '{"score": 6.25}') == 6.25
 

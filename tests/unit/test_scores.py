@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from genpool.errors import UsageError
 from genpool.pool import Pool
 from genpool.scores import aggregated_schema, aggregated_scores, member_lineages
+from genpool.tables import all_tables
 from genpool.testing import ScriptedModel
 from tests.small_pools import EVALUATIONS, make_pool, metadata, models, whole_cohort, write_rows, write_spec
 
@@ -271,3 +273,17 @@ def test_the_best_of_a_stage_are_ranked_by_what_judges_that_stage(tmp_path: Path
         spec.write_text(f"format: genpool.cohort/1\nfrom: {{cohorts: [c], stage: {stage}, top: 9}}\n{below}\n")
         roots = pool.plan(spec.parent.name).stage(stage).gen_ids
         assert sorted(roots) == sorted(one.gen_id for one in pool.scope("c").members(stage))
+
+
+def test_texts_of_several_stages_have_tables_but_no_table_of_the_best_which_says_why(tmp_path: Path) -> None:
+    pool = other_pool(tmp_path / "pool")
+    pool.run("c", models={"writer": ScriptedModel(), "judge": ScriptedModel()})
+    found = all_tables(pool.scope("c"), pivots=[(("verse_mood",), ("rubric",))])
+    assert found["generation_scores"].frame.height == 4
+    assert found["top_texts"].frame.is_empty()
+    assert found["top_texts"].frame.schema == found["generation_scores"].frame.schema
+    said = "there are no top_texts: texts of several stages were judged, which are never ranked together: tune, verse"
+    assert said in found["top_texts"].notes
+    assert found["pivot_verse_mood_by_rubric"].frame.columns == ["stage", "verse_mood", "ear", "grace"]
+    with pytest.raises(UsageError, match="the best 0 texts are none"):
+        all_tables(pool.scope("c"), top=0)

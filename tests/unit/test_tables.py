@@ -267,6 +267,13 @@ def test_a_text_that_a_judge_has_not_spoken_of_is_in_no_mean() -> None:
     assert "not every rubric and judge has spoken of 4 texts: they are in no mean" in found.notes
 
 
+def test_a_text_that_lacks_a_judge_in_several_groups_is_one_text_of_which_that_is_said() -> None:
+    rows = [judgement("a1", rubric, 3, judge=judge) for rubric in ("depth", "style") for judge in "jk"]
+    rows += [judgement("a2", rubric, 3) for rubric in ("depth", "style")]
+    found = mean_scores(table(rows), ["rubric"])
+    assert "not every rubric and judge has spoken of 1 texts: they are in no mean" in found.notes
+
+
 def test_a_mean_of_one_text_says_that_it_is_one() -> None:
     found = mean_scores(table([judgement("a", "depth", 5), judgement("a", "depth", 7)]), ["draft_template"])
     assert found.frame.select("mean", "texts", "judgements", "note").row(0) == (6, 1, 2, "one text only")
