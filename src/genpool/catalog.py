@@ -29,6 +29,7 @@ from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.catalog_upkeep import Upkeep
 from genpool.change_tokens import StageToken, slots_digest
 from genpool.durable import make_directory
+from genpool.errors import GenpoolError
 from genpool.present import Making, Present, choices_key
 from genpool.records import NO_REPLICATE, Score
 from genpool.signatures import Signature
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 _BUSY_SECONDS: Final = 30.0
 _MEMORY: Final = ":memory:"
+_DAMAGE: Final = (sqlite3.DatabaseError, UnicodeError, LookupError, ValueError, TypeError, ArithmeticError)
+"""What comes of an index whose bytes are no longer what was written; asked once more of a new one, a mistake of ours
+shows all the same."""
 _MAKINGS: Final = (
     "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
     "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
@@ -134,7 +138,7 @@ class Catalog:
                 return self._database
             except (OSError, sqlite3.OperationalError):
                 break  # read-only, no space, locked for very long: memory will do
-            except sqlite3.DatabaseError:
+            except _DAMAGE:
                 self._remove()
         return self._open_in_memory()
 
@@ -181,10 +185,12 @@ class Catalog:
         """Answer a question about a stage as it is now, whatever happens to the index."""
         try:
             return self._answer(stage, question)
+        except GenpoolError:
+            raise
         except sqlite3.OperationalError:
             self.close()  # locked for very long, no space, or another's: memory will do
             self._open_in_memory()
-        except sqlite3.DatabaseError:
+        except _DAMAGE:
             self.close()  # damaged under our hands: once more, from the files
             self._remove()
         return self._answer(stage, question)
