@@ -32,7 +32,7 @@ from genpool.durable import make_directory
 from genpool.errors import GenpoolError
 from genpool.present import Making, Present, choices_key
 from genpool.records import NO_REPLICATE, Score
-from genpool.signatures import Signature
+from genpool.signatures import FILE_NAME, Signature
 from genpool.slots import Sibling, assign, read_slots
 
 if TYPE_CHECKING:
@@ -390,6 +390,8 @@ class Catalog:
         Raises:
             StorageFailed, CorruptFile: As of `present`.
         """
+        if not FILE_NAME.fullmatch(gen_id):
+            return None  # what was typed need not be a text that SQLite takes
         return self._asked(stage, lambda database: self._entry(database, stage, gen_id))
 
     def _entry(self, database: sqlite3.Connection, stage: Stage, gen_id: str) -> Entry | None:
