@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dotenv  # noqa: F401 - a plan brings it in when it first looks for a key, which is no file of the pool
+
 from genpool.combos import read_concept
 from genpool.config import read_config
 from genpool.errors import GenpoolError
