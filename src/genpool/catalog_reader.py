@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
 _MOST: Final = 1 << 16  # bytes that are read at once; a longer record goes the careful way
+_LOOKS: Final = 8  # at a directory that is moved while it is looked at
 
 
 class StageReader:
@@ -102,17 +103,26 @@ class StageReader:
         return data if len(data) < _MOST else None
 
     def _read_carefully(self, gen_id: str) -> Row:
-        found = self._status(gen_id)
+        """Look at one generation through the store; again where its directory was moved while it was looked at."""
+        for _ in range(_LOOKS):
+            before = self._status(gen_id)
+            row = self._looked_at(gen_id)
+            after = self._status(gen_id)
+            if before is None or after is None:
+                break
+            if row.state == Condition.WHOLE or stamp_of(before) == stamp_of(after):
+                return _marked(row, before)
+        return row_without_record(gen_id, Condition.UNUSABLE, "it was moved away while it was read")
+
+    def _looked_at(self, gen_id: str) -> Row:
         if self._store.incomplete(self._stage, [gen_id]):
-            row = row_without_record(gen_id, Condition.INCOMPLETE)
-        else:
-            try:
-                row = row_of(self._store.record(self._stage, gen_id), self._store.salt)
-            except GenpoolError as error:
-                if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
-                    raise  # it says nothing about the generation: its slot must not go to another
-                row = row_without_record(gen_id, Condition.UNUSABLE, error.message)
-        return row if found is None else _marked(row, found)
+            return row_without_record(gen_id, Condition.INCOMPLETE)
+        try:
+            return row_of(self._store.record(self._stage, gen_id), self._store.salt)
+        except GenpoolError as error:
+            if isinstance(error, StorageFailed) and not lies_with_the_file(error.__cause__):
+                raise  # it says nothing about the generation: its slot must not go to another
+            return row_without_record(gen_id, Condition.UNUSABLE, error.message)
 
     def block(self, gen_ids: Sequence[str]) -> Block:
         """Look at some generations; one that is gone is left out: its folder changed, and is looked at again.

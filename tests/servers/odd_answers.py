@@ -74,6 +74,11 @@ async def no_content_type(call: Call) -> None:
 
 
 @fault("answer")
+async def long_header(call: Call) -> None:
+    await whole(call, bytes_of(call), X_Trace="t" * 40_000)
+
+
+@fault("answer")
 async def early_hints_first(call: Call) -> None:
     await call.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
     await whole(call, bytes_of(call))

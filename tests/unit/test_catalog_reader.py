@@ -14,13 +14,15 @@ from benchmarks.make_pool import Shape, make_pool
 
 from genpool.canonical import canonical_json, sha256
 from genpool.catalog_reader import StageReader, reading
-from genpool.catalog_rows import Block, Row, row_of
+from genpool.catalog_rows import Block, Condition, Row, row_of
+from genpool.directory_store import DirectoryStore
 from genpool.errors import GenpoolError
 from genpool.pool import Pool
 from genpool.processes import Helpers
 from genpool.records import decode_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from genpool.stages import Stage
@@ -136,3 +138,39 @@ def test_other_processes_read_what_this_one_reads(pool: Pool) -> None:
 
 def untimed(block: Block) -> Block:
     return replace(block, columns=block.columns[1:])
+
+
+class Moving(DirectoryStore):
+    """A store under which a generation is moved away while it is looked at, and back before it is looked at again."""
+
+    def __init__(self, pool: Pool, path: Path, *, back: bool) -> None:
+        super().__init__(pool.layout)
+        self._path, self._back, self.moves = path, back, 0
+
+    def incomplete(self, stage: Stage, gen_ids: Iterable[str]) -> frozenset[str]:
+        self.moves += 1
+        if self.moves > 1:
+            return super().incomplete(stage, gen_ids)
+        aside = self._path.with_name("aside")
+        self._path.rename(aside)
+        try:
+            return super().incomplete(stage, gen_ids)
+        finally:
+            if self._back:
+                aside.rename(self._path)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_what_is_moved_while_it_is_looked_at_is_neither_incomplete_nor_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, back: bool
+) -> None:
+    make_pool(tmp_path / "pool", Shape(tasks=44))
+    pool = Pool.open(tmp_path / "pool")
+    stage = pool.config.pipeline["essay"]
+    path = next(pool.layout.stage("essay").iterdir())
+    monkeypatch.setattr(StageReader, "row", lambda *_: None)  # so every record goes the careful way
+    store = Moving(pool, path, back=back)
+    block = StageReader(stage, store).block([path.name])
+    assert store.moves == 1 + back
+    assert block.gen_ids == ((path.name,) if back else ()), "what is gone is left out; its folder is looked at again"
+    assert block.columns[3 if back else 0] == ((Condition.WHOLE,) if back else ())

@@ -37,6 +37,7 @@ _SECONDS_FOR_ERROR: Final = 2.0
 _SECONDS_TO_CONNECT: Final = 30.0
 _SECONDS_IDLE: Final = 3.0  # shorter than servers keep an idle connection: one that is just being closed fails a call
 _HEADERS: Final = ("content-type", "date", "location", "retry-after")  # others nobody reads
+_HEADER: Final = 2**16  # bytes of a line of headers; gateways write longer ones than the usual 8 KiB
 _AT_ONCE: Final = 2**20  # bytes of a request that are written in one go
 _PACKED: Final = {
     "gzip": (16 + zlib.MAX_WBITS,),
@@ -161,6 +162,8 @@ class Carrier:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             auto_decompress=False,
+            max_line_size=_HEADER,
+            max_field_size=_HEADER,
         )
         return self._session
 
