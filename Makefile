@@ -47,7 +47,7 @@ bench: $(READY)
 proof: $(READY)
 	GENPOOL_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/crash tests/security tests/browser tests/unit/llm/test_faults.py tests/property/test_store_and_planner.py \
 		tests/property/test_catalog_and_files.py \
-		--full --every-bar $(if $(TABLE),--table $(TABLE)) -p no:randomly
+		--full --every-bar $(if $(TABLE),--table $(TABLE)) -n $(or $(PROCESSES),2) --dist worksteal
 
 docs: $(READY)
 	$(BIN)/python -m genpool.cli.reference > docs/cli.md

@@ -6,11 +6,14 @@ one run hold on other machines, single times do not.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that are timed have their bytecode, as an installed genpool has
 
 
 def best_of(rounds: int, things: Mapping[str, Callable[[], Any]]) -> dict[str, float]:

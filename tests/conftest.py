@@ -22,8 +22,8 @@ __all__ = ["NOT_RUN"]
 
 pytest.register_assert_rewrite("genpool.testing")
 
-_BAR, _FIGURES = "bar", "figures"
-"""The properties of a test in which its bar and its statements are kept."""
+_BAR, _FIGURES, _SAID = "bar", "figures", "said"
+"""The properties of a test in which its bar and its statements are kept; what reaches the process that prints, too."""
 _TABLE = pytest.StashKey[Table]()
 _BEGAN = pytest.StashKey[float]()
 _ENDINGS = {"failed": Ending.FAILED, "error": Ending.FAILED, "skipped": Ending.NOT_RUN, "passed": Ending.PASSED}
@@ -96,7 +96,11 @@ class Statement:
         for name in figures:
             _ = self._bar[name]
         self._test.user_properties.append((_FIGURES, figures))
-        if said:
+        if not said:
+            return
+        if hasattr(self._test.config, "workerinput"):  # one of several processes: what it prints, nobody sees
+            self._test.user_properties.append((_SAID, said))
+        else:
             with self._capsys.disabled():
                 print(f"\n  {said}", end="")
 
@@ -107,9 +111,19 @@ def proof(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) ->
     return Statement(request.node, capsys)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print what a proof in another process has said."""
+    if report.when == "call":
+        for said in [value for name, value in report.user_properties if name == _SAID]:
+            print(f"\n  {said}", end="", flush=True)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Make the table; fail a full run in which something is missed, or was left out."""
     config = session.config
+    if hasattr(config, "workerinput"):
+        return  # the process that started this one makes the table of all
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     extent = Extent.SHORT
     if is_full(config):

@@ -12,33 +12,22 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genpool.audit import Spend, audit_spend
 from genpool.catalog import Catalog
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
-from genpool.doctor import Examination, examine, mend
-from genpool.drift import accept
 from genpool.finding import Listing, all_matching
 from genpool.gen_ids import gen_id
-from genpool.inputs import Inputs
-from genpool.interrupts import run_interruptible
 from genpool.layout import PoolLayout
 from genpool.manifests import Manifests
 from genpool.membership import cohort_ids, misnamed_cohorts
-from genpool.new_pool import make_pool
-from genpool.planning import Planning
 from genpool.pool_scope import JointScope, PoolScope
-from genpool.removals import Removals
-from genpool.reparse import Reparse, reparse_attempts
-from genpool.runs import Bounds, Runs, on_start
 from genpool.scope import CohortScope
 from genpool.scores import aggregated_scores
-from genpool.trash import Trashed, read_trash
 from genpool.typed_ids import TypedIds
-from genpool.why import Why, explain
 
 if TYPE_CHECKING:
     import os
@@ -47,20 +36,28 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from genpool.doctor import Progress
+    from genpool.audit import Spend
+    from genpool.doctor import Examination, Progress
     from genpool.estimate import Estimate
+    from genpool.inputs import Inputs
     from genpool.llm.client import ModelClient
     from genpool.migration.forking import Fork
     from genpool.migration.verifying import Report
     from genpool.planner import Drift, Plan
+    from genpool.planning import Planning
     from genpool.records import Record
     from genpool.removal import Removal
+    from genpool.removals import Removals
+    from genpool.reparse import Reparse
     from genpool.runner import Runner, RunReport, Watcher
+    from genpool.runs import Runs
     from genpool.scores import Judged
     from genpool.signatures import Signature
     from genpool.spec import CohortSpec
     from genpool.stages import Stage
     from genpool.store import Attempt
+    from genpool.trash import Trashed
+    from genpool.why import Why
 
 
 class Pool:
@@ -81,13 +78,28 @@ class Pool:
         self.store = DirectoryStore(self.layout, self.config.salt)
         self.reading: Callable[[int, int], None] | None = None
         """Told how many records of how many were read, while the catalog reads many."""
-        parts = self.layout, self.config.pipeline, self.store, self.catalog
-        self._typed_ids = TypedIds(*parts)
-        self._removals = Removals(*parts)
-        self._planning = Planning(
-            self.layout, self.config, self.store, self.catalog, self._typed_ids, lambda cohorts: self.scores(*cohorts)
-        )
-        self._runs = Runs(self.config, self.store, self._planning, self.manifests)
+        self._typed_ids = TypedIds(self.layout, self.config.pipeline, self.store, self.catalog)
+
+    # What only some commands need is imported where it is needed: a question is answered sooner.
+
+    @cached_property
+    def _removals(self) -> Removals:
+        from genpool.removals import Removals
+
+        return Removals(self.layout, self.config.pipeline, self.store, self.catalog)
+
+    @cached_property
+    def _planning(self) -> Planning:
+        from genpool.planning import Planning
+
+        parts = self.layout, self.config, self.store, self.catalog, self._typed_ids
+        return Planning(*parts, lambda cohorts: self.scores(*cohorts))
+
+    @cached_property
+    def _runs(self) -> Runs:
+        from genpool.runs import Runs
+
+        return Runs(self.config, self.store, self._planning, self.manifests)
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Pool:
@@ -114,6 +126,8 @@ class Pool:
         Raises:
             StorageFailed: The directory is not empty, is a file, or cannot be written.
         """
+        from genpool.new_pool import make_pool
+
         target = Path(root)
         make_pool(target, example=example)
         return cls(target)
@@ -126,6 +140,8 @@ class Pool:
     @property
     def inputs(self) -> Inputs:
         """The pool's concepts, rows, combos and templates, read anew: they may have been edited since."""
+        from genpool.inputs import Inputs
+
         return Inputs(self.layout)
 
     def cohort_ids(self) -> list[str]:
@@ -192,6 +208,8 @@ class Pool:
             NotFound: Nothing drifted under one of the names.
             StorageFailed: drift.csv cannot be written.
         """
+        from genpool.drift import accept
+
         chosen, _ = self._planning.drifted(cohort_id, names)
         if chosen:
             accept(self.layout, chosen)
@@ -234,8 +252,10 @@ class Pool:
             NotFound: Nothing drifted under one of the names.
         """
         chosen, tasks = self._planning.drifted(cohort_id, names)
-        removal = self._removals.plan_regeneration(cohort_id, tasks)
-        return chosen, replace(removal, again=self._planning.estimate_again(removal.goes))
+        return chosen, self._priced(self._removals.plan_regeneration(cohort_id, tasks))
+
+    def _priced(self, removal: Removal) -> Removal:
+        return replace(removal, again=self._planning.estimate_again(removal.goes))
 
     def regenerate(
         self, cohort_id: str, names: Collection[tuple[str, str]] | None = None
@@ -270,19 +290,13 @@ class Pool:
             InputError: The name is taken or cannot be one; no file gives the old text.
             PoolBusy: A migration or another fork is open.
         """
-        from genpool.migration.forking import Fork, fork_target, only_one, refuse_left_behind
-        from genpool.migration.migrations import Migrations
+        from genpool.migration.forking import Fork, only_one, planned_fork
 
-        migrations = Migrations(self.layout)
         drift = only_one(self._planning.drifted(cohort_id, names)[0], then)
         if drift is None:
             return None
-        target = fork_target(self.layout, self.config, drift, new_name, self.store.source)
-        planned = migrations.plan(target.change, added={target.path: target.text})
-        refuse_left_behind(planned)
-        removal = self._removals.plan_regeneration(cohort_id, target.tasks)
-        anew = replace(removal, again=self._planning.estimate_again(removal.goes))
-        return Fork(target, planned, anew)
+        target, planned = planned_fork(self.layout, self.config, drift, new_name, self.store.source)
+        return Fork(target, planned, self._priced(self._removals.plan_regeneration(cohort_id, target.tasks)))
 
     def fork(self, fork: Fork, tell: Callable[[str, int, int], None] | None = None) -> Report:
         """Carry a fork out: a migration that is applied and verified, and can be rolled back until it is closed.
@@ -296,15 +310,14 @@ class Pool:
             PoolError: The pool is not as it was when it was planned.
             StorageFailed: The file system refused.
         """
-        from genpool.migration.migrations import Migrations
+        from genpool.migration.forking import carried_out
 
-        migrations = Migrations(self.layout, tell=tell or (lambda _what, _done, _all: None))
-        migration_id = migrations.write(fork.planned).migration_id
-        migrations.apply(migration_id)
-        return migrations.verify(migration_id)
+        return carried_out(self.layout, fork, tell or (lambda _what, _done, _all: None))
 
     def trash(self) -> list[Trashed]:
         """Return every removal, oldest first. Writes nothing."""
+        from genpool.trash import read_trash
+
         return read_trash(self.layout)
 
     def settle_trash(self) -> list[Trashed]:
@@ -339,6 +352,8 @@ class Pool:
         Raises:
             StorageFailed: One of these processes was killed from outside.
         """
+        from genpool.doctor import examine
+
         return examine(self.layout, self.config.pipeline, self.store, progress, processes)
 
     def mend(self, progress: Progress | None = None, processes: int = 1) -> Examination:
@@ -351,12 +366,16 @@ class Pool:
             PoolBusy: Somebody else uses the pool.
             StorageFailed: The file system refused.
         """
+        from genpool.doctor import mend
+
         return mend(self.layout, self.config.pipeline, self.store, progress, processes)
 
     # -- what was bought ---------------------------------------------------------------------------
 
     def audit(self, cohort_id: str | None = None, since: datetime | None = None) -> Spend:
         """Return what was bought, by the ledgers; for arguments and errors see `audit_spend`. Writes nothing."""
+        from genpool.audit import audit_spend
+
         return audit_spend(self.layout, self.cohort_ids(), cohort=cohort_id, since=since)
 
     def reparse(self, cohort_id: str | None = None, stage: str | None = None, *, apply: bool = False) -> Reparse:
@@ -364,6 +383,8 @@ class Pool:
 
         For arguments and errors see `reparse_attempts`.
         """
+        from genpool.reparse import reparse_attempts
+
         pipeline, store = self.config.pipeline, self.store
         return reparse_attempts(self.layout, pipeline, store, self.catalog, self.inputs, cohort_id, stage, apply=apply)
 
@@ -375,6 +396,9 @@ class Pool:
         Raises:
             KeyboardInterrupt: Ctrl-C came. Running calls were given up; what had come was kept.
         """
+        from genpool.interrupts import run_interruptible
+        from genpool.runs import on_start
+
         return run_interruptible(lambda busy: self.arun(cohort_id, started=on_start(busy, started), **options))
 
     async def arun(
@@ -414,7 +438,8 @@ class Pool:
             Drifted: Something drifted, and `on_drift` is `fail`.
             StorageFailed: The pool cannot be written.
         """
-        from genpool.execution import RunOptions  # brings asyncio's machinery: only when something is made
+        from genpool.execution import RunOptions
+        from genpool.runs import Bounds
 
         options = RunOptions(models, watch, started, retry_exhausted)
         return await self._runs.run(cohort_id, options, Bounds(on_drift, only, refresh, any_file_system))
@@ -483,6 +508,8 @@ class Pool:
         Raises:
             NotFound: The id is neither.
         """
+        from genpool.why import explain
+
         with closing(self.catalog()) as catalog:
             signature = self._typed_ids.signature(task, catalog)
             return explain(self.layout, catalog, self.config, self.store, signature)

@@ -21,6 +21,7 @@ from genpool.durable import storage_errors
 from genpool.errors import InputError, InvalidTemplate, NotFound, PoolError, UsageError
 from genpool.layout import METADATA, check_name
 from genpool.migration.identity import Change, Identity, Relabel
+from genpool.migration.migrations import Migrations
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import FORK, GENS
 from genpool.prompts import ENDING, parse_template, template_ids, template_text
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from genpool.config import PoolConfig
     from genpool.layout import PoolLayout
     from genpool.migration.planning import Planned
+    from genpool.migration.verifying import Report
     from genpool.planner import Drift
     from genpool.removal import Removal
     from genpool.stages import Stage
@@ -263,3 +265,29 @@ def refuse_left_behind(planned: Planned) -> None:
             f"gens/{relabel.stage}/{wrong} was made with the text of then, but cannot get another id",
             hint="`genpool doctor` says what is wrong with it",
         )
+
+
+# --- planned and carried out ------------------------------------------------------------------------
+
+
+def planned_fork(
+    layout: PoolLayout, config: PoolConfig, drift: Drift, new_name: str, source: Callable[[str], bytes]
+) -> tuple[Target, Planned]:
+    """Return what a fork does and the migration that does it. Writes nothing; for errors see `fork_target`.
+
+    Raises:
+        PoolError: Something would be left behind.
+        PoolBusy: A migration or another fork is open.
+    """
+    target = fork_target(layout, config, drift, new_name, source)
+    planned = Migrations(layout).plan(target.change, added={target.path: target.text})
+    refuse_left_behind(planned)
+    return target, planned
+
+
+def carried_out(layout: PoolLayout, fork: Fork, tell: Callable[[str, int, int], None]) -> Report:
+    """Carry a fork out: apply its migration and verify it; for arguments and errors see `Pool.fork`."""
+    migrations = Migrations(layout, tell=tell)
+    migration_id = migrations.write(fork.planned).migration_id
+    migrations.apply(migration_id)
+    return migrations.verify(migration_id)
