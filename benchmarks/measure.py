@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that are timed have their bytecode, as an installed genpool has
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is timed has its bytecode, as an installed genpool has
 
 
 def best_of(rounds: int, things: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
