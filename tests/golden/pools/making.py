@@ -41,6 +41,15 @@ models:
 """
 
 
+WRITER = {"template_id": "plain", "llm_model_id": "writer"}
+JUDGED = {"template_id": "clarity", "llm_model_id": "judge"}
+Ids = dict[str, str]
+
+
+def score(value: float) -> dict[str, float]:
+    return {"value": value, "min": 0, "max": 9}
+
+
 # --- the rules ----------------------------------------------------------------------------------------
 
 
