@@ -270,12 +270,15 @@ def _values(values: Sequence[Any], kind: pl.DataType) -> pl.Series:
 # --- a row a judgement ------------------------------------------------------------------------------
 
 
-def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
+def aggregated_scores(
+    scope: Judged, *, reasons: bool = False, frames: Mapping[str, pl.DataFrame] | None = None
+) -> pl.DataFrame:
     """Return a row a judgement that exists, in plan order: score, scale, reason, origin, the whole lineage in columns.
 
     Args:
         scope: The scope of a cohort, or of the pool.
         reasons: Whether judges' reasons are read from their texts, a file a judgement; else the column is null.
+        frames: The scope's frames, where they were asked for already.
 
     Returns:
         A frame of `aggregated_schema`: of the judging stages that the scope has members of, or, where it has none of
@@ -283,7 +286,7 @@ def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
     """
     import polars as pl
 
-    frames = scope.frames()
+    frames = frames or scope.frames()
     stages = [stage for stage in judging(scope.pipeline) if not frames[stage.name].is_empty()]
     schema = aggregated_schema(scope.pipeline, stages or None)
     made = {stage: frames[stage.name].filter(pl.col("state").is_in(MADE_STATES)) for stage in stages}
@@ -396,14 +399,18 @@ def _rows_of(wanted: pl.Series, gen_ids: pl.Series) -> pl.Series:
     return firsts.to_frame("id").join(rows, on="id", how="left", maintain_order="left")["row"].gather(runs)
 
 
-def member_lineages(scope: Judged) -> pl.DataFrame:
+def member_lineages(scope: Judged, frames: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
     """Return a row a member, made or not: `stage`, `gen_id`, `origin`, `state`, its axes and its lineage.
 
     A stage's own axes bear its name, as those above do: `evaluation_template` is what a judgement calls its rubric.
+
+    Args:
+        scope: The scope of a cohort, or of the pool.
+        frames: Its frames, where they were asked for already.
     """
     import polars as pl
 
-    frames = scope.frames()
+    frames = frames or scope.frames()
     parts = []
     for stage in scope.pipeline:
         members = frames[stage.name].filter(pl.col("state") != ABOVE)
