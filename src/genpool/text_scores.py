@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from genpool.averages import CELL, LACKING, NORMALISED, Table, left_out, valued_rows
 from genpool.errors import DoesNotFit, UsageError, nearest
 from genpool.from_reader import MEAN_SCORE
+from genpool.groups import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,12 +73,10 @@ def _per_text(judgements: pl.DataFrame) -> pl.DataFrame:
     named = pl.concat_str("rubric", pl.col("judge").fill_null("-"), separator=":")
     if valued["stage"].n_unique() > 1:
         named = pl.concat_str("stage", named, separator=":")
-    means = valued.group_by("judged_gen_id", *CELL, maintain_order=True).agg(
-        pl.col("judged_stage").first(),
-        pl.col("value").mean(),
-        pl.col("normalised").mean(),
-        pl.col("scale").first(),
-        pl.len().cast(pl.Int64).alias("n"),
+    found = grouped(*(valued[one] for one in ("judged_gen_id", *CELL)))
+    means = valued.select("judged_gen_id", *CELL, "judged_stage", "scale")[found.firsts].with_columns(
+        *(pl.Series(one, found.means(valued[one].to_numpy())).fill_nan(None) for one in ("value", "normalised")),
+        pl.Series("n", found.sizes(), pl.Int64),
     )
     return means.with_columns(named.alias("cell"))
 
