@@ -19,9 +19,10 @@ import orjson
 
 from genpool.canonical import canonical_json, sha256
 from genpool.change_tokens import StageToken
-from genpool.coded import Coded
+from genpool.coded import Coded, Texts
 from genpool.errors import CorruptFile, UnsupportedFormat
 from genpool.gen_ids import SCHEME
+from genpool.long_arrays import parsed
 from genpool.standing import STATES, StageColumns
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def encode(manifest: Manifest) -> bytes:
 
 def _encoded(columns: StageColumns) -> dict[str, object]:
     return {
-        "gen_ids": columns.gen_ids,
+        "gen_ids": list(columns.gen_ids),
         "fields": {name: _encoded_column(column) for name, column in columns.fields.items()},
         "states": _encoded_column(columns.states),
         "origins": _encoded_column(columns.origins),
@@ -126,8 +127,8 @@ def _encoded(columns: StageColumns) -> dict[str, object]:
 
 def _encoded_column(column: Coded[Any]) -> dict[str, object]:
     if len(column.values) <= 1:
-        return {"values": column.values}
-    return {"values": column.values, "codes": list(column.codes)}
+        return {"values": list(column.values)}
+    return {"values": list(column.values), "codes": list(column.codes)}
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ def decode(data: bytes, head: Head, pipeline: Pipeline, where: str) -> Manifest:
         CorruptFile: The columns are not what columns are.
     """
     try:
-        value = orjson.loads(data)
+        value = parsed(data)
         stages = _stages(value["stages"], head, pipeline)
         runs = _runs(value["order"], stages)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, LookupError) as error:
@@ -219,8 +220,8 @@ def _runs(value: Sequence[Sequence[Any]], stages: Mapping[str, StageColumns]) ->
 
 
 def _stage_columns(stage: Stage, value: Mapping[str, Any]) -> StageColumns:
-    gen_ids: list[str] = value["gen_ids"]
-    if not isinstance(gen_ids, list) or not set(map(type, gen_ids)) <= {str}:
+    gen_ids: list[str] | Texts = value["gen_ids"]
+    if not _are_of(gen_ids, {str}):
         raise TypeError("gen_ids is no list of texts")
     rows = len(gen_ids)
     fields = {name: _column(value["fields"][name], rows, str, int, type(None)) for name in stage.fields}
@@ -236,21 +237,28 @@ def _stage_columns(stage: Stage, value: Mapping[str, Any]) -> StageColumns:
 
 def _column(value: Mapping[str, Any], rows: int, *types: type) -> Coded[Any]:
     """Return a column; its codes are looked at as a whole, since there may be millions."""
-    values = tuple(value["values"])
-    if not set(map(type, values)) <= set(types):
+    values: Sequence[Any] = value["values"]
+    if not _are_of(values, set(types)):
         raise TypeError(f"a column has values of other types than {', '.join(one.__name__ for one in types)}")
     if len(values) <= 1:
         if bool(values) != bool(rows) or "codes" in value:
             raise ValueError("a column has not as many values as rows need")
-        return Coded(values, bytes(rows))
+        return Coded(tuple(values), bytes(rows))
     listed = value["codes"]
-    if not isinstance(listed, list) or len(listed) != rows:
+    if not isinstance(listed, list | bytes) or len(listed) != rows:
         raise ValueError("a column has not a code for each row")
-    codes = bytes(listed) if len(values) <= _IN_A_BYTE else array("I", listed)
+    codes: bytes | array[int] = bytes(listed) if len(values) <= _IN_A_BYTE else array("I", list(listed))
     if isinstance(codes, bytes):
         unknown = bool(codes.translate(None, bytes(range(len(values)))))
     else:
-        unknown = max(codes) >= len(values)
+        unknown = max(listed) >= len(values)
     if unknown:
         raise ValueError("a column has a code without a value")
-    return Coded(values, codes)
+    return Coded(values if isinstance(values, Texts) else tuple(values), codes)
+
+
+def _are_of(values: Sequence[Any], types: set[type]) -> bool:
+    """Return whether values are a list of some types."""
+    if isinstance(values, Texts):
+        return str in types
+    return isinstance(values, list) and set(map(type, values)) <= types

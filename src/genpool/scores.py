@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from genpool.coded import SEPARATOR, Texts
 from genpool.errors import DoesNotFit, InvalidSignature, PoolError, nearest
 from genpool.parsers import reason_of
 from genpool.stages import MODEL_FIELD, PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
@@ -201,16 +203,19 @@ def stage_frames(
     import polars as pl
 
     frames: dict[str, pl.DataFrame] = {}
-    sources: dict[str, set[Any]] = {stage.name: set() for stage in pipeline}
+    sources: dict[str, list[Sequence[Any]]] = {stage.name: [] for stage in pipeline}
     for stage in reversed(list(pipeline)):
         parts = [columns[stage.name]] if stage.name in columns else []
-        above = sources[stage.name].difference(parts[0].gen_ids if parts else (), (None,))
+        ids = parts[0].gen_ids if parts else ()
+        unlike = [one for one in sources[stage.name] if one != ids]  # what members start from often is all there is
+        above = set(chain.from_iterable(unlike)).difference(ids, (None,)) if unlike else ()
         if above:
             with closing(open_catalog()) as catalog:
                 parts.append(columns_of(stage, above, catalog, ABOVE))
-        frames[stage.name] = pl.concat([pl.DataFrame(schema=frame_schema(stage)), *map(frame_of, parts)])
         if stage.parent is not None:
-            sources[stage.parent].update(value for part in parts for value in part.fields[PARENT_FIELD].values)
+            sources[stage.parent].extend(part.fields[PARENT_FIELD].values for part in parts)
+        found = [frame_of(part) for part in parts] or [pl.DataFrame(schema=frame_schema(stage))]
+        frames[stage.name] = found[0] if len(found) == 1 else pl.concat(found)
     return frames
 
 
@@ -226,7 +231,7 @@ def frame_of(columns: StageColumns) -> pl.DataFrame:
         "max": columns.most,
         **columns.fields,
     }
-    found = {"gen_id": pl.Series(columns.gen_ids, dtype=pl.String)}
+    found = {"gen_id": _values(columns.gen_ids, pl.String())}
     for name, kind in frame_schema(columns.stage).items():
         if name != "gen_id":
             found[name] = _series(coded[name], kind)
@@ -240,20 +245,40 @@ def _series(column: Coded[Any], kind: pl.DataType) -> pl.Series:
 
     if not len(column):
         return pl.Series(dtype=kind)
-    codes = column.codes
+    values, codes = _values(column.values, kind), column.codes
+    if len(values) == 1:
+        return values.new_from_index(0, len(codes))
     places = np.frombuffer(codes, np.uint8) if isinstance(codes, bytes) else np.asarray(codes, np.uint32)
-    return pl.Series(list(column.values), dtype=kind, strict=False).gather(pl.Series(places))
+    return values.gather(pl.Series(places))
+
+
+def _values(values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    """Return some values as a column of polars."""
+    import polars as pl
+
+    if not isinstance(values, Texts) or kind != pl.String:
+        return pl.Series(values if isinstance(values, list) else list(values), dtype=kind, strict=False)
+    if not values.width:
+        return pl.Series([values.joined.decode()], dtype=kind).str.split(SEPARATOR.decode()).explode()
+    import numpy as np
+
+    shape, step = (len(values), values.width), values.width + len(SEPARATOR)
+    texts = pl.Series(np.ascontiguousarray(np.ndarray(shape, np.uint8, values.joined, strides=(step, 1))))
+    return texts.cast(pl.List(pl.UInt8)).cast(pl.Binary).cast(pl.String)
 
 
 # --- a row a judgement ------------------------------------------------------------------------------
 
 
-def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
+def aggregated_scores(
+    scope: Judged, *, reasons: bool = False, frames: Mapping[str, pl.DataFrame] | None = None
+) -> pl.DataFrame:
     """Return a row a judgement that exists, in plan order: score, scale, reason, origin, the whole lineage in columns.
 
     Args:
         scope: The scope of a cohort, or of the pool.
         reasons: Whether judges' reasons are read from their texts, a file a judgement; else the column is null.
+        frames: The scope's frames, where they were asked for already.
 
     Returns:
         A frame of `aggregated_schema`: of the judging stages that the scope has members of, or, where it has none of
@@ -261,7 +286,7 @@ def aggregated_scores(scope: Judged, *, reasons: bool = False) -> pl.DataFrame:
     """
     import polars as pl
 
-    frames = scope.frames()
+    frames = frames or scope.frames()
     stages = [stage for stage in judging(scope.pipeline) if not frames[stage.name].is_empty()]
     schema = aggregated_schema(scope.pipeline, stages or None)
     made = {stage: frames[stage.name].filter(pl.col("state").is_in(MADE_STATES)) for stage in stages}
@@ -344,30 +369,48 @@ def with_lineage(
     import polars as pl
 
     names = lineage_columns(pipeline, stage, judgement=judgement)
-    by_stage: dict[str, list[tuple[str, str]]] = {}
+    by_stage: dict[str, list[pl.Expr]] = {one.name: [] for one in pipeline}
     for name, (of, field) in names.items():
-        by_stage.setdefault(of.name, []).append((name, field))
-    table = members.with_columns(pl.col(field).alias(name) for name, field in by_stage.get(stage.name, []))
-    key = PARENT_FIELD
-    for above in pipeline.ancestors(stage):
-        wanted = [pl.col(field).alias(name) for name, field in by_stage[above.name]]
-        source = f"source of {above.name}"
-        right = frames[above.name].select(
-            pl.col("gen_id").alias(" id"), pl.col(above.source_field).alias(source), *wanted
-        )
-        table = table.join(right, left_on=key, right_on=" id", how="left", maintain_order="left")
-        key = source
-    return table
+        by_stage[of.name].append(pl.col(field).alias(name))
+    table = members.with_columns(by_stage[stage.name])
+    lineage: pl.DataFrame | None = None  # of all generations of the stage above
+    for above in reversed(pipeline.ancestors(stage)):
+        own = frames[above.name].select(by_stage[above.name])
+        lineage = own if lineage is None else _joined(own, frames[above.name], lineage, frames[str(above.parent)])
+    return table if lineage is None else _joined(table, members, lineage, frames[str(stage.parent)])
 
 
-def member_lineages(scope: Judged) -> pl.DataFrame:
+def _joined(table: pl.DataFrame, below: pl.DataFrame, lineage: pl.DataFrame, above: pl.DataFrame) -> pl.DataFrame:
+    """Return a table, a row a generation of `below`, and the lineage of what each starts from, one of `above`."""
+    rows = _rows_of(below[PARENT_FIELD], above["gen_id"])
+    return table.hstack([lineage[name].gather(rows) for name in lineage.columns if name not in table.columns])
+
+
+def _rows_of(wanted: pl.Series, gen_ids: pl.Series) -> pl.Series:
+    """Return the rows of some ids among others, of which none is there twice; null where one is not there.
+
+    In plan order what starts from the same stands together, and mostly in the order of what it starts from.
+    """
+    runs = wanted.rle_id()
+    firsts = wanted.filter((runs != runs.shift()).fill_null(value=True))
+    if firsts.len() == gen_ids.len() and firsts.eq_missing(gen_ids).all():
+        return runs
+    rows = gen_ids.to_frame("id").with_row_index("row")
+    return firsts.to_frame("id").join(rows, on="id", how="left", maintain_order="left")["row"].gather(runs)
+
+
+def member_lineages(scope: Judged, frames: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
     """Return a row a member, made or not: `stage`, `gen_id`, `origin`, `state`, its axes and its lineage.
 
     A stage's own axes bear its name, as those above do: `evaluation_template` is what a judgement calls its rubric.
+
+    Args:
+        scope: The scope of a cohort, or of the pool.
+        frames: Its frames, where they were asked for already.
     """
     import polars as pl
 
-    frames = scope.frames()
+    frames = frames or scope.frames()
     parts = []
     for stage in scope.pipeline:
         members = frames[stage.name].filter(pl.col("state") != ABOVE)
