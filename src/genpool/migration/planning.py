@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from genpool.durable import reading, refuse_link
@@ -121,7 +122,7 @@ class Planner:
         rows += self._member_rows.values()
         rows = self._free_places(rows)
         touched = self._books(rows)
-        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=lambda one: (one.path, one.kind))
+        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=attrgetter("path", "kind", "said"))
         classes = self._classes(mapper.defects)
         return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs, self._added)
 
