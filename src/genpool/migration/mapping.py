@@ -34,9 +34,9 @@ class Nodes:
         self._found: dict[tuple[str, str], dict[str, Node]] = {}
         self._bearing: dict[str, list[Node]] | None = None
 
-    def add(self, node: Node) -> None:
-        """Add one."""
-        self._found.setdefault((node.place, node.stage), {})[node.gen_id] = node
+    def folder(self, place: str, stage: str) -> dict[str, Node]:
+        """Return the generations of a stage at a place by id, to be added to before anything is asked."""
+        return self._found.setdefault((place, stage), {})
 
     def get(self, place: str, stage: str, gen_id: str) -> Node | None:
         """Return what stands at a place."""
