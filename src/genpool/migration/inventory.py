@@ -94,10 +94,7 @@ class Reader:
             StorageFailed: A folder of stages, or a removal's, is a link; or the file system refused.
         """
         self._refuse_links()
-        folders = [
-            (place, stage, self.names(place, stage)) for place in self.places(GENS) for stage in self._identity.pipeline
-        ]
-        self._read(folders)
+        self._read([(place, stage, None) for place in self.places(GENS) for stage in self._identity.pipeline])
         for place in self.places(GENS):
             self._name_strays(place)
         for place in self.places(ATTEMPTS):
@@ -135,13 +132,14 @@ class Reader:
         """Read some generations of a stage."""
         self._read([(place, stage, names)])
 
-    def _read(self, folders: Iterable[tuple[str, Stage, Sequence[str]]]) -> None:
-        """Read generations: folder of stage folders, stage, and names in its folder."""
+    def _read(self, folders: Iterable[tuple[str, Stage, Sequence[str] | None]]) -> None:
+        """Read generations: folder of stage folders, stage, and names in its folder; None for all of them."""
         batches: list[tuple[int, int, Batch]] = []
-        for place, stage, names in folders:
+        for place, stage, some in folders:
             folder = f"{place}/{stage.name}"
+            there, links = self._listed(folder)
+            names = there if some is None else some
             self.found.listed[folder] = len(names)
-            links = self._links(folder)
             for start in range(0, len(names), _PORTION):
                 portion = names[start : start + _PORTION]
                 batch = (place, stage.name, portion, links.intersection(portion) if links else links)
@@ -168,12 +166,15 @@ class Reader:
                 digests[path] = one[4]
                 nodes[name] = Node(place, stage, name, *one)
 
-    def _links(self, folder: str) -> frozenset[str]:
+    def _listed(self, folder: str) -> tuple[list[str], frozenset[str]]:
+        """Return what is in a folder, sorted, and which of it are links; nothing where it is not there."""
         with storage_errors(f"cannot list {folder}"):
-            if not os.path.isdir(f"{self._root}/{folder}"):  # noqa: PTH112 - a text
-                return frozenset()
-            with os.scandir(f"{self._root}/{folder}") as entries:
-                return frozenset([entry.name for entry in entries if entry.is_symlink()])
+            try:
+                with os.scandir(f"{self._root}/{folder}") as entries:
+                    found = list(entries)
+            except (FileNotFoundError, NotADirectoryError):
+                return [], frozenset()
+            return sorted([one.name for one in found]), frozenset([one.name for one in found if one.is_symlink()])
 
     def _name_strays(self, place: str) -> None:
         for name in _listdir(f"{self._root}/{place}"):

@@ -28,11 +28,12 @@ from genpool.durable import (
     write_directory,
 )
 from genpool.errors import CorruptFile, NotFound, UnsupportedFormat, nearest
+from genpool.migration.plain_csv import plain_csv
 from genpool.migration.renames import Row
 from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from genpool.layout import PoolLayout
@@ -49,7 +50,6 @@ AFTER: Final = "after"
 """The folder with the pool.yaml that the pool gets."""
 CONFIGS: Final = {BEFORE: "before/pool.yaml", AFTER: "after/pool.yaml"}
 
-_MAPPING_HEADER: Final = ("old_id", "new_id", "stage", "reason", "replicate", "place")
 _DIGESTS_HEADER: Final = ("path", "sha256")
 _DEFECTS_HEADER: Final = ("kind", "blocks", "path", "said")
 
@@ -112,9 +112,7 @@ def _digests(planned: Planned) -> dict[str, str]:
 
 def _files_of(planned: Planned) -> dict[str, bytes]:
     files = {
-        MAPPING: _csv(
-            _MAPPING_HEADER, ((r.old_id, r.new_id, r.stage, r.reason, r.replicate, r.place) for r in planned.rows)
-        ),
+        MAPPING: _csv(Row._fields, planned.rows),
         DIGESTS: _csv(_DIGESTS_HEADER, _digests(planned).items()),
         DEFECTS: _csv(
             _DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)
@@ -129,7 +127,11 @@ def _added_names(added: Mapping[str, bytes]) -> list[str]:
     return [f"added-{number}" for number in range(1, len(added) + 1)]
 
 
-def _csv(header: tuple[str, ...], rows: Any) -> bytes:
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
+    rows = list(rows)
+    plain = plain_csv([header, *rows], len(header))
+    if plain is not None:
+        return plain.encode("utf-8", "surrogateescape")
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from genpool.durable import reading, refuse_link
 from genpool.layout import PARSED
@@ -18,14 +18,14 @@ from genpool.migration.book_writer import CACHE, BookWriter, book_paths, names_i
 from genpool.migration.defects import Defect
 from genpool.migration.inventory import AttemptTask, Inventory, Reader
 from genpool.migration.mapping import Mapper, Task, reason_of
-from genpool.migration.reading import Node, read_plain
+from genpool.migration.reading import RIGHT, Node, read_plain
 from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row
 from genpool.signatures import field_problem
 from genpool.slots import read_slots
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from genpool.layout import PoolLayout
     from genpool.migration.identity import Change
@@ -60,6 +60,20 @@ class Planned:
     def blocking(self) -> list[Defect]:
         """The defects that keep something as it is."""
         return [one for one in self.defects if one.blocks]
+
+
+@dataclass(slots=True)
+class _Members:
+    """What a membership lists."""
+
+    count: int = 0
+    renamed: int = 0
+    """How many of those that are there get another id."""
+    unmade: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """The lines of those that are not there: number, and cells by column."""
+
+
+_NONE: Final[dict[str, Node]] = {}
 
 
 class Planner:
@@ -116,7 +130,7 @@ class Planner:
         recorded = read_slots(self._layout)
         mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
         mapper.map()
-        rows = [self._row(node) for node in self._ordered() if self._is_touched(node)]
+        rows = list(self._rows())
         cohorts = self._read_members()
         rows += [row for one in found.attempts if (row := self._attempts_row(one)) is not None]
         rows += self._member_rows.values()
@@ -134,13 +148,16 @@ class Planner:
                 yield from self._found.nodes.of(place, stage.name).values()
 
     def _is_touched(self, node: Node) -> bool:
-        may_stay = node.sealed or self._change.relabel is not None
-        return not node.blocked and not (may_stay and node.new_id == node.gen_id)
+        if node.blocked:
+            return False
+        return node.new_id != node.gen_id or not (node.sealed or self._change.relabel is not None)
 
-    def _row(self, node: Node) -> Row:
+    def _rows(self) -> Iterator[Row]:
         relabel = self._change.relabel
-        reason = FORK if relabel is not None and relabel.holds(node.stage, node.gen_id) else reason_of(node)
-        return Row(node.gen_id, str(node.new_id), node.stage, reason, int(node.slot or 0), node.place)
+        for node in filter(self._is_touched, self._ordered()):
+            forked = relabel is not None and relabel.holds(node.stage, node.gen_id)
+            reason = FORK if forked else node.made_by if node.made_by != RIGHT else reason_of(node)
+            yield Row(node.gen_id, str(node.new_id), node.stage, reason, node.slot or 0, node.place)
 
     def _text_of(self, node: Node) -> str:
         try:
@@ -153,16 +170,20 @@ class Planner:
         blocked = {defect.path for defect in mapped if defect.blocks}
         counts: dict[str, dict[str, int]] = {}
         for stage in self._change.now.pipeline:
-            found: Counter[str] = Counter()
-            nodes = self._found.nodes.of(GENS, stage.name)
-            for node in nodes.values():
-                found[node.made_by] += 1
-                found["to change"] += self._is_touched(node)
-                found["stays"] += node.path in blocked
+            nodes = self._found.nodes.of(GENS, stage.name).values()
             unusable = self._found.listed.get(f"{GENS}/{stage.name}", 0) - len(nodes)
-            found["unusable"] += unusable
-            if nodes or unusable:
-                counts[stage.name] = dict(found)
+            if nodes:
+                made_by = Counter([node.made_by for node in nodes])
+                first, *others = made_by  # what is printed first; the order is part of the plan's bytes
+                counts[stage.name] = {
+                    first: made_by[first],
+                    "to change": sum(map(self._is_touched, nodes)),
+                    "stays": sum(node.path in blocked for node in nodes) if blocked else 0,
+                    **{one: made_by[one] for one in others},
+                    "unusable": unusable,
+                }
+            elif unusable:
+                counts[stage.name] = {"unusable": unusable}
         return counts
 
     # -- what is not made, and attempts ------------------------------------------------------------
@@ -218,12 +239,15 @@ class Planner:
 
     def _free_places(self, rows: list[Row]) -> list[Row]:
         """Return the rows without those of attempts whose place is taken by attempts that stay or come too."""
-        going = {(row.place, row.stage, row.old_id) for row in rows}
-        wanted = Counter((row.place, row.stage, row.new_id) for row in rows)
+        attempts = [row for row in rows if row.place.endswith(ATTEMPTS)]
+        if not attempts:
+            return rows
+        going = {(row.place, row.stage, row.old_id) for row in attempts}
+        wanted = Counter((row.place, row.stage, row.new_id) for row in attempts)
         kept = []
         for row in rows:
             target = (row.place, row.stage, row.new_id)
-            stays = f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests and target not in going
+            stays = target not in going and f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests
             if row.place.endswith(ATTEMPTS) and (wanted[target] > 1 or stays):
                 said = f"there are attempts under its new id {row.new_id} too; they stay where they are"
                 path = f"{row.place}/{row.stage}/{row.old_id}"
@@ -234,14 +258,14 @@ class Planner:
 
     def _read_members(self) -> dict[str, dict[str, int]]:
         """Give the members that are not there their new ids; return how many members each cohort lists."""
-        listed = {folder: rows for folder in self._cohort_folders() if (rows := self._members_of(folder)) is not None}
+        listed = {folder: found for folder in self._cohort_folders() if (found := self._members_of(folder)) is not None}
         self._tell_tasks(listed)
         self._tell_odd_books()
         counts: dict[str, dict[str, int]] = {}
-        for folder, rows in listed.items():
-            renamed = sum(self._member(folder, number, row) for number, row in rows)
+        for folder, found in listed.items():
+            renamed = found.renamed + sum(self._member(folder, number, row) for number, row in found.unmade)
             if not folder.startswith("trash/"):
-                counts[folder.removeprefix("cohorts/")] = {"members": len(rows), "renamed": renamed}
+                counts[folder.removeprefix("cohorts/")] = {"members": found.count, "renamed": renamed}
         return counts
 
     def _tell_odd_books(self) -> None:
@@ -250,18 +274,41 @@ class Planner:
             if said := why_left(self._root, path):
                 self._defects.append(books.unreadable(path, books.BookProblem(said)))
 
-    def _members_of(self, folder: str) -> list[tuple[int, dict[str, str]]] | None:
-        """Return the lines of a cohort's membership; None where there is none that can be read."""
+    def _members_of(self, folder: str) -> _Members | None:
+        """Return what a cohort's membership lists; None where there is none that can be read."""
         path = f"{folder}/membership.csv"
         if why_left(self._root, path):
             return None
         try:
-            return list(self._listed(path))
+            return self._set_apart(folder, self._listed(path))
         except FileNotFoundError:
             return None
         except books.BookProblem as problem:
             self._defects.append(books.unreadable(path, problem))
             return None
+
+    def _set_apart(self, folder: str, rows: Iterable[tuple[int, dict[str, str]]]) -> _Members:
+        """Tell the members that are there from those that are not.
+
+        In the trash a generation beside the cohort counts first.
+        """
+        places = [GENS]
+        if folder.startswith("trash/"):
+            places.insert(0, f"{folder.rpartition('cohorts/')[0]}{GENS}")
+        stages = self._change.now.pipeline.names
+        layers = [{stage: self._found.nodes.of(place, stage) for stage in stages} for place in places]
+        found = _Members()
+        for number, row in rows:
+            found.count += 1
+            stage, gen_id = _task_of(row)
+            for nodes in layers:
+                node = nodes.get(stage, _NONE).get(gen_id)
+                if node is not None:
+                    found.renamed += not node.blocked and node.new_id != gen_id
+                    break
+            else:
+                found.unmade.append((number, row))
+        return found
 
     def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
         with reading(self._layout.root / path):
@@ -285,7 +332,7 @@ class Planner:
     def _known_columns(self) -> set[str]:
         return {"stage", "gen_id", *(name for stage in self._change.now.pipeline for name in stage.fields)}
 
-    def _tell_tasks(self, listed: Mapping[str, list[tuple[int, dict[str, str]]]]) -> None:
+    def _tell_tasks(self, listed: Mapping[str, _Members]) -> None:
         """Give the tasks that are not made their new ids: those that attempts at them, or any membership, state.
 
         Repeated, since what one starts from may be stated further on.
@@ -295,10 +342,10 @@ class Planner:
             for one in self._found.attempts
             if one.values is not None and one.replicate is not None and not one.broken
         ]
-        for folder, rows in listed.items():
-            for _, row in rows:
+        for folder, found in listed.items():
+            for _, row in found.unmade:
                 task = _task_of(row)
-                if self._node_at(folder, task) is None and (signature := self._signature_of(task, row)) is not None:
+                if (signature := self._signature_of(task, row)) is not None:
                     stated.append((task, *signature, f"{folder.rpartition('cohorts/')[0]}{GENS}"))
         for _ in self._change.now.pipeline:
             stated = [one for one in stated if self._ids.get(one[0]) is None]
@@ -307,20 +354,9 @@ class Planner:
                 self._ids[task] = self._new_id(task[0], fields, replicate, place)
                 self._replicates[task] = replicate
 
-    def _node_at(self, folder: str, task: Task) -> Node | None:
-        """Return the generation that a line of a cohort names: beside the cohort where that is in the trash."""
-        if folder.startswith("trash/"):
-            beside = self._found.nodes.get(f"{folder.rpartition('cohorts/')[0]}{GENS}", *task)
-            if beside is not None:
-                return beside
-        return self._found.nodes.get(GENS, *task)
-
     def _member(self, folder: str, number: int, row: Mapping[str, str]) -> bool:
-        """Look at one line of a membership; return whether its id changes."""
+        """Look at a member that is not there; return whether its id changes."""
         task = _task_of(row)
-        node = self._node_at(folder, task)
-        if node is not None:
-            return not node.blocked and node.new_id != node.gen_id
         if f"{GENS}/{task[0]}/{task[1]}" in self._found.left:
             return False
         new_id = self._ids.get(task)

@@ -211,7 +211,7 @@ def is_plainly_written(value: Mapping[str, Json], data: bytes) -> bool:
         again = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)  # refuses integers beyond 2^53
     except TypeError:
         return False
-    return data.count(b'"') == again.count(b'"') and b"\\u00" not in data
+    return data.count(b'"') == again.count(b'"') and (b"\\" not in data or b"\\u00" not in data)
 
 
 def json_object(data: bytes, where: str, found: list[Defect]) -> dict[str, Json]:
