@@ -83,6 +83,16 @@ def membership_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         BookProblem: It is no membership.
     """
+    for number, header, cells in member_cells(data):
+        yield number, dict(zip(header, cells, strict=False))
+
+
+def member_cells(data: bytes) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield the members that a membership lists: the number of the record, the header, and the record's cells.
+
+    Raises:
+        BookProblem: It is no membership.
+    """
     header: list[str] = []
     for number, cells in enumerate(_cells(_as_text(data)), start=1):
         if number == 1:
@@ -90,7 +100,7 @@ def membership_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
             if not {"stage", "gen_id"} <= set(header):
                 raise BookProblem("the header needs the columns stage and gen_id")
         elif cells:
-            yield number, dict(zip(header, cells, strict=False))
+            yield number, header, cells
     if not header:
         raise BookProblem("it is empty")
 

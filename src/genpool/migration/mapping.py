@@ -6,7 +6,7 @@ Pure, but for texts that are compared where two generations have one signature.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from genpool.stages import Stage
 
 GENS = "gens"
+_MOST_VARIANTS: Final = 10_000  # of a stage, of which it is kept how their ids are made
 
 Task = tuple[str, str]
 """Stage and id."""
@@ -198,10 +199,10 @@ class Mapper:
         if target is None or self._change.relabel is not None:
             return list(nodes.values())
         parents = None if stage.parent is None else self._nodes.of(place, stage.parent)
-        make = self._change.target.make
+        makers: dict[tuple[tuple[str, ...], int], Callable[[str], str]] = {}
         others = []
         for node in nodes.values():
-            source, *axes = node.values
+            source, variant = node.values[0], (node.values[1:], node.slot or 0)
             if parents is not None:
                 parent = parents.get(source)
                 if parent is None or parent.new_id is None:
@@ -209,7 +210,12 @@ class Mapper:
                     continue
                 node.moved_parent = parent.new_id != source
                 source = parent.new_id
-            node.new_id = make(target, (source, *axes, node.slot or 0))
+            make = makers.get(variant)
+            if make is None:
+                if len(makers) > _MOST_VARIANTS:
+                    makers.clear()
+                make = makers[variant] = self._change.target.make.below(target, (*variant[0], variant[1]))
+            node.new_id = make(source)
         return others
 
     def _settle(self, node: Node) -> bool:

@@ -287,7 +287,7 @@ class Planner:
             self._defects.append(books.unreadable(path, problem))
             return None
 
-    def _set_apart(self, folder: str, rows: Iterable[tuple[int, dict[str, str]]]) -> _Members:
+    def _set_apart(self, folder: str, listed: Iterable[tuple[int, list[str], list[str]]]) -> _Members:
         """Tell the members that are there from those that are not.
 
         In the trash a generation beside the cohort counts first.
@@ -298,19 +298,27 @@ class Planner:
         stages = self._change.now.pipeline.names
         layers = [{stage: self._found.nodes.of(place, stage) for stage in stages} for place in places]
         found = _Members()
-        for number, row in rows:
+        known: list[str] = []
+        at_stage = at_id = 0
+        for number, header, cells in listed:
             found.count += 1
-            stage, gen_id = _task_of(row)
+            if header is not known:
+                known = header
+                at_stage, at_id = (len(header) - 1 - header[::-1].index(name) for name in ("stage", "gen_id"))
+            if len(cells) < len(header):
+                stage, gen_id = _task_of(dict(zip(header, cells, strict=False)))
+            else:
+                stage, gen_id = cells[at_stage], cells[at_id]  # of two columns of one name the last one counts
             for nodes in layers:
                 node = nodes.get(stage, _NONE).get(gen_id)
                 if node is not None:
                     found.renamed += not node.blocked and node.new_id != gen_id
                     break
             else:
-                found.unmade.append((number, row))
+                found.unmade.append((number, dict(zip(header, cells, strict=False))))
         return found
 
-    def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
+    def _listed(self, path: str) -> Iterator[tuple[int, list[str], list[str]]]:
         with reading(self._layout.root / path):
             try:
                 data = read_plain(f"{self._root}/{path}")
@@ -319,14 +327,14 @@ class Planner:
             except OSError as error:
                 raise books.BookProblem(f"cannot be read: {error.strerror}") from None
         first = True
-        for number, row in books.membership_rows(data):
-            if first and (more := set(row) - self._known_columns):
+        for number, header, cells in books.member_cells(data):
+            if first and (more := set(header[: len(cells)]) - self._known_columns):
                 named = ", ".join(sorted(map(str, more)))
                 self._defects.append(
                     Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}")
                 )
             first = False
-            yield number, row
+            yield number, header, cells
 
     @property
     def _known_columns(self) -> set[str]:

@@ -8,6 +8,7 @@ wrong with it.
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -25,9 +26,9 @@ from genpool.migration.reading import (
     older_names,
     read_directory,
 )
-from genpool.signatures import FILE_NAME, MAX_REPLICATE, field_problem
+from genpool.signatures import FILE_NAME, field_problem
 from genpool.slots import seconds_of
-from genpool.stages import REPLICATE_FIELD, ROOT_FIELD
+from genpool.stages import ROOT_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,12 +84,13 @@ class StageReader:
         self._stage = stage
         self._identity = identity
         self._folder = f"{root}/{place}/{stage.name}"
-        self._source, *self._axes = stage.fields[:-1]
+        self._signature = itemgetter(*stage.fields)
+        self._source, *self._variant = stage.fields
         self._made = f"{stage.prefix}_"
         older = {name for field in stage.fields for name in older_names(field, stage)}
         repeated = {ROOT_FIELD} if stage.parent else set()
         self._odd = frozenset({"format", "id_scheme", OLD_ORIGIN}) | older | repeated
-        self._known: set[tuple[str, ...]] = set()
+        self._known: set[tuple[str | int, ...]] = set()
 
     def block(self, names: Iterable[str], links: frozenset[str]) -> Block:
         """Read some directories.
@@ -119,15 +121,16 @@ class StageReader:
         return Defect(kinds.LINK, path, f"is a link to {target!r}{dangling}; links are not followed")
 
     def _read(self, name: str, defects: list[Defect]) -> Stated | str:
+        folder = f"{self._folder}/{name}"
         try:
-            file = os.open(f"{self._folder}/{name}/{METADATA}", _FILE)
+            file = os.open(f"{folder}/{METADATA}", _FILE)
             try:
                 data = os.read(file, _MOST)
             finally:
                 os.close(file)
         except OSError:
             data = b""
-        if 0 < len(data) < _MOST and os.access(f"{self._folder}/{name}/{PARSED}", os.F_OK):
+        if 0 < len(data) < _MOST and os.access(f"{folder}/{PARSED}", os.F_OK):
             stated = self._plain(name, data)
             if stated is not None:
                 return stated
@@ -148,19 +151,19 @@ class StageReader:
                 return None
             if value.get("gen_id", name) != name or value.get("stage", self._stage.name) != self._stage.name:
                 return None
-            source, replicate = value[self._source], value[REPLICATE_FIELD]
-            axes = tuple([value[one] for one in self._axes])
-            if axes not in self._known:
-                if any(map(field_problem, self._axes, axes)):
-                    return None
-                self._known.add(axes)
-            if type(replicate) is not int or not 1 <= replicate <= MAX_REPLICATE or field_problem(self._source, source):
+            signature = self._signature(value)
+            variant, replicate = signature[1:], signature[-1]
+            if type(replicate) is not int or field_problem(self._source, signature[0]):
                 return None
+            if variant not in self._known:
+                if any(map(field_problem, self._variant, variant)):
+                    return None
+                self._known.add(variant)
             created = value.get("created_at")
             seconds = seconds_of(created) if type(created) is str else None
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        values = (source, *axes)
+        values = signature[:-1]
         by = OPAQUE
         if name.startswith(self._made):
             by = made_by(name, self._stage, values, replicate, str(replicate), self._identity)
