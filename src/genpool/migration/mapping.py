@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
 from genpool.migration.reading import OPAQUE, RIGHT, Node
-from genpool.slots import Sibling, assign
+from genpool.slots import Sibling, assign, seconds_of
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ class Mapper:
 
     @staticmethod
     def _assign(living: Mapping[str, Node], members: list[Node], recorded: Mapping[str, int]) -> None:
-        siblings = [Sibling(one.gen_id, one.stated, one.made_by != RIGHT, one.created) for one in living.values()]
+        siblings = [
+            Sibling(one.gen_id, one.stated, one.made_by != RIGHT, seconds_of(one.created)) for one in living.values()
+        ]
         slots = assign(siblings, recorded)
         for slot, gen_id in slots.items():
             living[gen_id].slot = slot

@@ -24,7 +24,6 @@ from genpool.migration.identity import DAYDREAMING_0, Identity, is_daydreaming_0
 from genpool.migration.sealing import can_be_sealed, has_its_digest
 from genpool.records import ATTEMPT_FORMAT, FORMAT, stated_replicate
 from genpool.signatures import field_problem
-from genpool.slots import seconds_of
 from genpool.stages import MODEL_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
 from genpool.yaml_reader import is_version
 
@@ -55,7 +54,8 @@ class Node:
     """The signature's values but for the replicate, in the order of the stage's fields."""
     stated: int | None
     """The replicate that its record states."""
-    created: float | None
+    created: str | None
+    """When it was made, as its record says."""
     digest: str
     """SHA-256 of metadata.json."""
     sealed: bool
@@ -190,28 +190,33 @@ def _node(data: bytes, place: str, stage: Stage, name: str, identity: Identity, 
     if not plain:
         _refuse_doubled(data, stage, where, found.defects)
     created = value.get("created_at")
-    seconds = seconds_of(created) if isinstance(created, str) else None
+    created = created if isinstance(created, str) else None
     if "format" in value or "id_scheme" in value:
         values, replicate = sealed_values(value, stage, name, identity, where, found.defects, FORMAT)
-        return Node(place, stage.name, name, RIGHT, values, replicate, seconds, found.digest, sealed=True)
-    return _legacy_node(value, place, stage, name, identity, found, seconds, plain=plain)
+        return Node(place, stage.name, name, RIGHT, values, replicate, created, found.digest, sealed=True)
+    return _legacy_node(value, place, stage, name, identity, found, created, plain=plain)
 
 
 def is_plainly_written(value: Mapping[str, Json], data: bytes) -> bool:
     """Return whether it is plain that some JSON states no key twice, and no number that cannot be sealed.
 
-    A key that stands twice is lost when the JSON is read, with two quotation marks at the least; nothing else changes
-    their number but one that is written as an escape.
+    It is where the same bytes are written again. A key that stands twice is lost when the JSON is read, with two
+    quotation marks at the least; nothing else changes their number but one that is written as an escape.
 
     Args:
         value: What was read.
         data: What it was read from.
     """
     try:
-        again = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)  # refuses integers beyond 2^53
+        again = orjson.dumps(value, option=_AS_USUAL)
     except TypeError:
         return False
+    if data.startswith(again):
+        return True
     return data.count(b'"') == again.count(b'"') and (b"\\" not in data or b"\\u00" not in data)
+
+
+_AS_USUAL: Final = orjson.OPT_INDENT_2 | orjson.OPT_STRICT_INTEGER  # which refuses integers beyond 2^53
 
 
 def json_object(data: bytes, where: str, found: list[Defect]) -> dict[str, Json]:
@@ -309,7 +314,7 @@ def _legacy_node(
     name: str,
     identity: Identity,
     found: Found,
-    seconds: float | None,
+    created: str | None,
     *,
     plain: bool,
 ) -> Node:
@@ -326,7 +331,7 @@ def _legacy_node(
     replicate = stated_replicate(value.get(REPLICATE_FIELD))
     _note_oddities(value, stage, name, where, replicate, found.defects)
     by = made_by(name, stage, values, replicate, str(value.get(REPLICATE_FIELD, 1)), identity)
-    return Node(place, stage.name, name, by, values, replicate, seconds, found.digest, sealed=False)
+    return Node(place, stage.name, name, by, values, replicate, created, found.digest, sealed=False)
 
 
 def made_by(

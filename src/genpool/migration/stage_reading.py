@@ -27,7 +27,6 @@ from genpool.migration.reading import (
     read_directory,
 )
 from genpool.signatures import FILE_NAME, field_problem
-from genpool.slots import seconds_of
 from genpool.stages import ROOT_FIELD
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from genpool.migration.identity import Identity
     from genpool.stages import Stage
 
-Stated = tuple[str, tuple[str, ...], int | None, float | None, str, bool]
+Stated = tuple[str, tuple[str, ...], int | None, str | None, str, bool]
 """What a usable record states: the fields of a `Node` from `made_by` to `sealed`."""
 
 Batch = tuple[str, str, "Sequence[str]", frozenset[str]]
@@ -160,11 +159,10 @@ class StageReader:
                     return None
                 self._known.add(variant)
             created = value.get("created_at")
-            seconds = seconds_of(created) if type(created) is str else None
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
         values = signature[:-1]
         by = OPAQUE
         if name.startswith(self._made):
             by = made_by(name, self._stage, values, replicate, str(replicate), self._identity)
-        return by, values, replicate, seconds, sha256(data), False
+        return by, values, replicate, created if type(created) is str else None, sha256(data), False
