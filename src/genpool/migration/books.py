@@ -18,7 +18,7 @@ from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
 from genpool.migration.plain_csv import plain_csv, plain_lines
 from genpool.migration.renames import FORK
-from genpool.slots import HEADER_LINE, alias_of, slot_lines
+from genpool.slots import HEADER, HEADER_LINE, alias_of, slot_lines
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def legacy(data: bytes | None, rows: Iterable[Row]) -> bytes:
     rows = list(rows)
     whole = (data or b"")[: (data or b"").rfind(b"\n") + 1]
     assigned = [(row.stage, row.old_id, row.replicate, row.new_id) for row in rows]
-    plain = plain_csv(assigned, 4)
+    plain = plain_csv(assigned, len(HEADER))
     lines = slot_lines(assigned) if plain is None else plain.encode()
     if any(row.reason == FORK for row in rows):
         lines += slot_lines(_led_on(whole, rows))

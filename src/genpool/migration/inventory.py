@@ -32,7 +32,7 @@ Progress = "Callable[[str, int, int], None]"
 """Told what is being done, how much of it is done, and how much there is."""
 
 _PORTION: Final = 500  # records that are read by one process, one after another
-_MANY: Final = 10_000  # records that other processes are started for; that takes a tenth of a second
+MANY: Final = 10_000  # records that other processes are started for; that takes a tenth of a second
 
 
 @dataclass(slots=True)
@@ -79,10 +79,12 @@ class Reader:
         root: The pool's directory.
         identity: What its ids are made with.
         tell: Told how far it is.
+        many: Records that other processes are started for.
     """
 
-    def __init__(self, root: str, identity: Identity, tell: Callable[[str, int, int], None]) -> None:
+    def __init__(self, root: str, identity: Identity, tell: Callable[[str, int, int], None], many: int = MANY) -> None:
         self._root = root
+        self._many = many
         self._identity = identity
         self._tell = tell
         self.found = Inventory()
@@ -144,7 +146,7 @@ class Reader:
                 portion = names[start : start + _PORTION]
                 batch = (place, stage.name, portion, links.intersection(portion) if links else links)
                 batches.append((start, len(names), batch))
-        processes = processors() if len(batches) > _MANY // _PORTION else 1
+        processes = processors() if sum(len(one[2]) for _, _, one in batches) > self._many else 1
         with closing(Helpers(partial(reading, self._root, self._identity), processes)) as helpers:
             answers = helpers.answers([batch for _, _, batch in batches])
             for done, many, batch in batches:

@@ -12,6 +12,7 @@ import os
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -33,7 +34,7 @@ from genpool.migration.renames import Row
 from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from genpool.layout import PoolLayout
@@ -115,7 +116,7 @@ def _files_of(planned: Planned) -> dict[str, bytes]:
         MAPPING: _csv(Row._fields, planned.rows),
         DIGESTS: _csv(_DIGESTS_HEADER, _digests(planned).items()),
         DEFECTS: _csv(
-            _DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)
+            _DEFECTS_HEADER, [(d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects]
         ),
     }
     added = dict(zip(_added_names(planned.added), planned.added.values(), strict=True))
@@ -127,9 +128,8 @@ def _added_names(added: Mapping[str, bytes]) -> list[str]:
     return [f"added-{number}" for number in range(1, len(added) + 1)]
 
 
-def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> bytes:
-    rows = list(rows)
-    plain = plain_csv([header, *rows], len(header))
+def _csv(header: tuple[str, ...], rows: Collection[tuple[object, ...]]) -> bytes:
+    plain = plain_csv(chain([header], rows), len(header))
     if plain is not None:
         return plain.encode("utf-8", "surrogateescape")
     out = io.StringIO(newline="")

@@ -120,6 +120,9 @@ class Planner:
             return self._planned()
         finally:
             if collects:
+                if not gc.get_freeze_count():  # else somebody else froze what is to stay frozen
+                    gc.freeze()
+                    gc.unfreeze()  # both at once make them old: the next young collection passes them over
                 gc.enable()
 
     def _planned(self) -> Planned:

@@ -94,6 +94,9 @@ def aliases_of(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield one row for every id that becomes another one: those of generations count first."""
     seen: set[tuple[str, str]] = set()
     ordered = sorted(rows, key=lambda row: (row.place not in _FIRST, _FIRST.get(row.place, 0)))
+    if ordered and ordered[-1].place == GENS:  # directories all: no id is there twice in a stage
+        yield from (row for row in ordered if row.old_id != row.new_id)
+        return
     for row in ordered:
         if row.old_id != row.new_id and (row.stage, row.old_id) not in seen:
             seen.add((row.stage, row.old_id))
