@@ -105,6 +105,10 @@ class IdMaker:
         text = f"{around[0]}{_quoted(str(values[0]))}{around[1]}"
         return f"{stage.prefix}_{sha256(text.encode()).hexdigest()[: self._scheme.digits]}"
 
+    def below(self, stage: Stage, variant: tuple[FieldValue, ...]) -> Callable[[str], str]:
+        """Return the function that gives the id of one variant of a stage below a source; see `id_below`."""
+        return id_below(stage, variant, self._salt, self._scheme)
+
 
 _MOST_VARIANTS: Final = 100_000
 
@@ -140,19 +144,22 @@ def ids_below(
             yield prefix + sha256(f"{before}{quoted}{behind}".encode()).hexdigest()[:ID_DIGITS]
 
 
-def id_below(stage: Stage, variant: tuple[FieldValue, ...], salt: str = "") -> Callable[[str], str]:
+def id_below(
+    stage: Stage, variant: tuple[FieldValue, ...], salt: str = "", scheme: Scheme = GENPOOL_1
+) -> Callable[[str], str]:
     """Return the function that gives the id of one variant of a stage below a source; see `ids_below`.
 
     Args:
         stage: The stage.
         variant: The values of `stage.fields[1:]`, already validated.
         salt: The pool's salt.
+        scheme: The scheme.
     """
-    before, behind = _around_source(stage, variant, salt)
-    prefix = f"{stage.prefix}_"
+    before, behind = _around_source(stage, variant, salt, scheme)
+    prefix, digits = f"{stage.prefix}_", scheme.digits
 
     def id_of(source: str) -> str:
-        return prefix + sha256(f"{before}{_quoted(source)}{behind}".encode()).hexdigest()[:ID_DIGITS]
+        return prefix + sha256(f"{before}{_quoted(source)}{behind}".encode()).hexdigest()[:digits]
 
     return id_of
 

@@ -157,5 +157,5 @@ def slot_lines(assignments: Iterable[tuple[str, str, int] | tuple[str, str, int,
     """Return the lines of legacy.csv for some assignments: stage, gen id, slot, and the new id where there is one."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerows((*one, "")[: len(HEADER)] for one in assignments)
+    writer.writerows(one if len(one) == len(HEADER) else (*one, "") for one in assignments)
     return out.getvalue().encode()

@@ -16,12 +16,13 @@ from genpool.canonical import sha256
 from genpool.drift import PARENT
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
+from genpool.migration.plain_csv import plain_csv, plain_lines
 from genpool.migration.renames import FORK
-from genpool.slots import HEADER_LINE, alias_of, slot_lines
+from genpool.slots import HEADER, HEADER_LINE, alias_of, slot_lines
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from genpool.migration.identity import Change
     from genpool.migration.renames import Renames, Row
@@ -54,6 +55,21 @@ def csv_records(text: str) -> Iterator[tuple[str, list[str]]]:
         raise BookProblem(f"line {reader.line_num + 1} is not readable as CSV: {error}") from None
 
 
+def _cells(text: str) -> Iterator[list[str]]:
+    """Yield the cells of every record of a CSV.
+
+    Raises:
+        BookProblem: It is not readable as CSV.
+    """
+    lines = plain_lines(text)
+    if lines is None:
+        for _, cells in csv_records(text):
+            yield cells
+    else:
+        for line in lines:
+            yield line.split(",") if line else []
+
+
 def _as_text(data: bytes) -> str:
     try:
         return data.decode()
@@ -67,14 +83,24 @@ def membership_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         BookProblem: It is no membership.
     """
+    for number, header, cells in member_cells(data):
+        yield number, dict(zip(header, cells, strict=False))
+
+
+def member_cells(data: bytes) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield the members that a membership lists: the number of the record, the header, and the record's cells.
+
+    Raises:
+        BookProblem: It is no membership.
+    """
     header: list[str] = []
-    for number, (_, cells) in enumerate(csv_records(_as_text(data)), start=1):
+    for number, cells in enumerate(_cells(_as_text(data)), start=1):
         if number == 1:
             header = cells
             if not {"stage", "gen_id"} <= set(header):
                 raise BookProblem("the header needs the columns stage and gen_id")
         elif cells:
-            yield number, dict(zip(header, cells, strict=False))
+            yield number, header, cells
     if not header:
         raise BookProblem("it is empty")
 
@@ -91,10 +117,15 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
     Raises:
         BookProblem: It is no membership.
     """
+    text = _as_text(data)
+    if change is None or not (change.sets or change.relabel):
+        plain = _plain_membership(text, renames, pipeline)
+        if plain is not None:
+            return plain.encode()
     added = _added_columns(change) if change else {}
     out: list[str] = []
     header: list[str] = []
-    for raw, cells in csv_records(_as_text(data)):
+    for raw, cells in csv_records(text):
         end = raw[len(raw.rstrip("\r\n")) :]
         if not header:
             header = cells
@@ -104,10 +135,12 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
             out.append(_line([*header, *new], end) if new else raw)
             continue
         row = dict(zip(header, cells, strict=False))
-        changed = {
-            name: renamed for name in row if (renamed := _member_cell(name, row, renames, pipeline)) != row[name]
-        }
         stage = row.get("stage", "")
+        changed = {
+            name: renamed
+            for name, cell in row.items()
+            if (renamed := _member_cell(name, stage, cell, renames, pipeline)) != cell
+        }
         relabel = change.relabel if change else None
         if relabel is not None and relabel.field in row and relabel.holds(stage, row["gen_id"]):
             changed[relabel.field] = relabel.becomes
@@ -118,6 +151,34 @@ def membership(data: bytes, renames: Renames, pipeline: Pipeline, change: Change
         kept = [changed.get(name, cell) for name, cell in zip(header, cells, strict=False)]
         out.append(_line([*kept, *cells[len(header) :], *more], end))
     return "".join(out).encode()
+
+
+def _plain_membership(text: str, renames: Renames, pipeline: Pipeline) -> str | None:
+    """Return a membership with new ids; None where a cell is in quotation marks, or else it is not plain."""
+    lines = plain_lines(text)
+    if not lines:
+        return None
+    header = lines[0].split(",")
+    if len(set(header)) < len(header) or not {"stage", "gen_id"} <= set(header):
+        return None
+    at = header.index("stage")
+    references = [
+        (number, name) for number, name in enumerate(header) if name == "gen_id" or name.endswith(REFERENCE_SUFFIX)
+    ]
+    last = max(at, *[number for number, _ in references])
+    for number, line in enumerate(lines[1:], start=1):
+        cells = line.split(",")
+        if len(cells) <= last:
+            if line:
+                return None
+            continue
+        stage = cells[at]
+        for where, name in references:
+            cells[where] = _member_cell(name, stage, cells[where], renames, pipeline)
+        lines[number] = ",".join(cells)
+    out = "\n".join(lines) + "\n" * text.endswith("\n")
+    same = all(out.count(mark) == text.count(mark) for mark in ('"', "\r", "\n", ","))
+    return out if same else None  # else an id needs quotation marks
 
 
 def _added_columns(change: Change) -> dict[str, dict[str, str]]:
@@ -134,9 +195,8 @@ def _line(cells: Sequence[str], end: str) -> str:
     return out.getvalue()
 
 
-def _member_cell(name: str, row: Mapping[str, str], renames: Renames, pipeline: Pipeline) -> str:
+def _member_cell(name: str, stage: str, cell: str, renames: Renames, pipeline: Pipeline) -> str:
     """Return what a cell of a membership becomes."""
-    stage, cell = row.get("stage", ""), row[name]
     if name == "gen_id":
         return renames.of(stage, cell)
     if not cell or not name.endswith(REFERENCE_SUFFIX) or stage not in pipeline:
@@ -269,7 +329,9 @@ def legacy(data: bytes | None, rows: Iterable[Row]) -> bytes:
     """
     rows = list(rows)
     whole = (data or b"")[: (data or b"").rfind(b"\n") + 1]
-    lines = slot_lines((row.stage, row.old_id, row.replicate, row.new_id) for row in rows)
+    assigned = [(row.stage, row.old_id, row.replicate, row.new_id) for row in rows]
+    plain = plain_csv(assigned, len(HEADER))
+    lines = slot_lines(assigned) if plain is None else plain.encode()
     if any(row.reason == FORK for row in rows):
         lines += slot_lines(_led_on(whole, rows))
     return (whole or HEADER_LINE) + lines if lines else data or b""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,21 +15,24 @@ from genpool.layout import METADATA
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
 from genpool.migration.mapping import Nodes
-from genpool.migration.reading import attempt_values, read_directory, read_plain
+from genpool.migration.reading import Node, attempt_values, read_plain
 from genpool.migration.renames import ATTEMPTS, GENS
+from genpool.migration.stage_reading import reading
+from genpool.processes import Helpers, processors
 from genpool.signatures import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from genpool.migration.identity import Identity
-    from genpool.migration.reading import Found
+    from genpool.migration.stage_reading import Batch, Block
     from genpool.stages import Stage
 
 Progress = "Callable[[str, int, int], None]"
 """Told what is being done, how much of it is done, and how much there is."""
 
-_TOLD_EVERY: Final = 500
+_PORTION: Final = 500  # records that are read by one process, one after another
+MANY: Final = 10_000  # records that other processes are started for; that takes a tenth of a second
 
 
 @dataclass(slots=True)
@@ -74,10 +79,12 @@ class Reader:
         root: The pool's directory.
         identity: What its ids are made with.
         tell: Told how far it is.
+        many: Records that other processes are started for.
     """
 
-    def __init__(self, root: str, identity: Identity, tell: Callable[[str, int, int], None]) -> None:
+    def __init__(self, root: str, identity: Identity, tell: Callable[[str, int, int], None], many: int = MANY) -> None:
         self._root = root
+        self._many = many
         self._identity = identity
         self._tell = tell
         self.found = Inventory()
@@ -89,9 +96,8 @@ class Reader:
             StorageFailed: A folder of stages, or a removal's, is a link; or the file system refused.
         """
         self._refuse_links()
+        self._read([(place, stage, None) for place in self.places(GENS) for stage in self._identity.pipeline])
         for place in self.places(GENS):
-            for stage in self._identity.pipeline:
-                self.read_stage(place, stage, self.names(place, stage))
             self._name_strays(place)
         for place in self.places(ATTEMPTS):
             for stage in self._identity.pipeline:
@@ -124,46 +130,53 @@ class Reader:
         """Return what is in the folder of a stage, sorted."""
         return _listdir(f"{self._root}/{place}/{stage.name}")
 
-    def read_stage(self, place: str, stage: Stage, names: Collection[str]) -> None:
+    def read_stage(self, place: str, stage: Stage, names: Sequence[str]) -> None:
         """Read some generations of a stage."""
-        folder = f"{place}/{stage.name}"
-        self.found.listed[folder] = len(names)
-        links = self._links(folder)
-        for done, name in enumerate(names):
-            if done % _TOLD_EVERY == 0:
-                self._tell(f"reading {folder}", done, len(names))
-            path = f"{folder}/{name}"
-            if name in links or not FILE_NAME.fullmatch(name):
-                self._leave(path, self._odd(path, is_link=name in links))
-                continue
-            self._take(path, read_directory(self._root, place, stage, name, self._identity))
+        self._read([(place, stage, names)])
 
-    def _take(self, path: str, found: Found) -> None:
-        self.found.digests[path] = found.digest
-        self.found.defects += found.defects
-        if found.node is None:
-            self.found.left.add(path)
-        else:
-            self.found.nodes.add(found.node)
+    def _read(self, folders: Iterable[tuple[str, Stage, Sequence[str] | None]]) -> None:
+        """Read generations: folder of stage folders, stage, and names in its folder; None for all of them."""
+        batches: list[tuple[int, int, Batch]] = []
+        for place, stage, some in folders:
+            folder = f"{place}/{stage.name}"
+            there, links = self._listed(folder)
+            names = there if some is None else some
+            self.found.listed[folder] = len(names)
+            for start in range(0, len(names), _PORTION):
+                portion = names[start : start + _PORTION]
+                batch = (place, stage.name, portion, links.intersection(portion) if links else links)
+                batches.append((start, len(names), batch))
+        processes = processors() if sum(len(one[2]) for _, _, one in batches) > self._many else 1
+        with closing(Helpers(partial(reading, self._root, self._identity), processes)) as helpers:
+            answers = helpers.answers([batch for _, _, batch in batches])
+            for done, many, batch in batches:
+                self._tell(f"reading {batch[0]}/{batch[1]}", done, many)
+                self._take(batch, next(answers))
 
-    def _leave(self, path: str, defect: Defect) -> None:
-        self.found.digests[path] = ""
-        self.found.left.add(path)
-        self.found.defects.append(defect)
+    def _take(self, batch: Batch, block: Block) -> None:
+        """Take what came of a batch."""
+        place, stage, names, _ = batch
+        found, defects = block
+        self.found.defects += defects
+        nodes, digests, left = self.found.nodes.folder(place, stage), self.found.digests, self.found.left
+        for name, one in zip(names, found, strict=True):
+            path = f"{place}/{stage}/{name}"
+            if isinstance(one, str):
+                digests[path] = one
+                left.add(path)
+            else:
+                digests[path] = one[4]
+                nodes[name] = Node(place, stage, name, *one)
 
-    def _links(self, folder: str) -> set[str]:
+    def _listed(self, folder: str) -> tuple[list[str], frozenset[str]]:
+        """Return what is in a folder, sorted, and which of it are links; nothing where it is not there."""
         with storage_errors(f"cannot list {folder}"):
-            if not os.path.isdir(f"{self._root}/{folder}"):  # noqa: PTH112 - a text
-                return set()
-            with os.scandir(f"{self._root}/{folder}") as entries:
-                return {entry.name for entry in entries if entry.is_symlink()}
-
-    def _odd(self, path: str, *, is_link: bool) -> Defect:
-        if not is_link:
-            return Defect(kinds.FOREIGN, path, "is not a name that a generation can have")
-        target = os.readlink(f"{self._root}/{path}")  # noqa: PTH115 - a text
-        dangling = "" if os.path.exists(f"{self._root}/{path}") else ", which is not there"  # noqa: PTH110
-        return Defect(kinds.LINK, path, f"is a link to {target!r}{dangling}; links are not followed")
+            try:
+                with os.scandir(f"{self._root}/{folder}") as entries:
+                    found = list(entries)
+            except (FileNotFoundError, NotADirectoryError):
+                return [], frozenset()
+            return sorted([one.name for one in found]), frozenset([one.name for one in found if one.is_symlink()])
 
     def _name_strays(self, place: str) -> None:
         for name in _listdir(f"{self._root}/{place}"):

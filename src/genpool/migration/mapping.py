@@ -6,22 +6,23 @@ Pure, but for texts that are compared where two generations have one signature.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
 from genpool.migration.reading import OPAQUE, RIGHT, Node
-from genpool.slots import Sibling, assign
+from genpool.slots import Sibling, assign, seconds_of
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from genpool.migration.identity import Change
     from genpool.signatures import FieldValue
     from genpool.stages import Stage
 
 GENS = "gens"
+_MOST_VARIANTS: Final = 10_000  # of a stage, of which it is kept how their ids are made
 
 Task = tuple[str, str]
 """Stage and id."""
@@ -34,9 +35,9 @@ class Nodes:
         self._found: dict[tuple[str, str], dict[str, Node]] = {}
         self._bearing: dict[str, list[Node]] | None = None
 
-    def add(self, node: Node) -> None:
-        """Add one."""
-        self._found.setdefault((node.place, node.stage), {})[node.gen_id] = node
+    def folder(self, place: str, stage: str) -> dict[str, Node]:
+        """Return the generations of a stage at a place by id, to be added to before anything is asked."""
+        return self._found.setdefault((place, stage), {})
 
     def get(self, place: str, stage: str, gen_id: str) -> Node | None:
         """Return what stands at a place."""
@@ -45,6 +46,11 @@ class Nodes:
     def of(self, place: str, stage: str) -> Mapping[str, Node]:
         """Return the generations of a stage at a place, by id."""
         return self._found.get((place, stage), {})
+
+    def folders(self) -> Iterator[tuple[str, str, Mapping[str, Node]]]:
+        """Yield every place and stage with its generations by id."""
+        for (place, stage), found in self._found.items():
+            yield place, stage, found
 
     def places(self) -> list[str]:
         """Return the places: `gens` first, then the trash."""
@@ -102,10 +108,7 @@ class Mapper:
         self._assign_slots()
         pipeline = self._change.now.pipeline
         waiting = [
-            node
-            for place in self._nodes.places()
-            for stage in pipeline
-            for node in self._nodes.of(place, stage.name).values()
+            node for place in self._nodes.places() for stage in pipeline for node in self._unsettled(place, stage)
         ]
         while waiting:
             later = [node for node in waiting if not self._settle(node)]
@@ -123,30 +126,36 @@ class Mapper:
 
         What is in the trash comes after what is not: its undo must find its place free.
         """
-        families: dict[tuple[str, tuple[str, ...]], list[Node]] = defaultdict(list)
+        places = self._nodes.places()
         for stage in self._change.now.pipeline:
-            for place in self._nodes.places():
+            families: dict[tuple[str, ...], list[Node]] = defaultdict(list)
+            for place in places:
                 for node in self._nodes.of(place, stage.name).values():
                     if node.sealed:
                         node.slot = node.stated
                     if place == GENS or not node.sealed:
-                        families[node.stage, node.values].append(node)
-        for (stage_name, _), members in families.items():
+                        families[node.values].append(node)
+            self._assign_families(families.values(), self._recorded.get(stage.name, {}))
+
+    def _assign_families(self, families: Iterable[list[Node]], recorded: Mapping[str, int]) -> None:
+        for members in families:
             if len(members) == 1 and members[0].place == GENS:
                 only = members[0]
                 if not only.sealed:
                     kept = only.stated if only.made_by == RIGHT else None
-                    only.slot = kept or self._recorded.get(stage_name, {}).get(only.gen_id) or only.stated or 1
+                    only.slot = kept or recorded.get(only.gen_id) or only.stated or 1
                 continue
             if all(node.sealed for node in members):
                 continue
             self._note_same(members)
             living = {one.gen_id: one for one in members if one.place == GENS}
-            self._assign(living, members, self._recorded.get(stage_name, {}))
+            self._assign(living, members, recorded)
 
     @staticmethod
     def _assign(living: Mapping[str, Node], members: list[Node], recorded: Mapping[str, int]) -> None:
-        siblings = [Sibling(one.gen_id, one.stated, one.made_by != RIGHT, one.created) for one in living.values()]
+        siblings = [
+            Sibling(one.gen_id, one.stated, one.made_by != RIGHT, seconds_of(one.created)) for one in living.values()
+        ]
         slots = assign(siblings, recorded)
         for slot, gen_id in slots.items():
             living[gen_id].slot = slot
@@ -180,6 +189,36 @@ class Mapper:
                     self.defects.append(Defect(kinds.SAME_SIGNATURE, node.path, said))
 
     # -- ids ---------------------------------------------------------------------------------------
+
+    def _unsettled(self, place: str, stage: Stage) -> list[Node]:
+        """Give the generations of a folder their new ids where that is plain; return the others.
+
+        It is plain in a stage whose fields stay and whose only reference is its parent, which stands beside and has its
+        new id: nearly everywhere.
+        """
+        nodes = self._nodes.of(place, stage.name)
+        target = self._plain.get(stage.name)
+        if target is None or self._change.relabel is not None:
+            return list(nodes.values())
+        parents = None if stage.parent is None else self._nodes.of(place, stage.parent)
+        makers: dict[tuple[tuple[str, ...], int], Callable[[str], str]] = {}
+        others = []
+        for node in nodes.values():
+            source, variant = node.values[0], (node.values[1:], node.slot or 0)
+            if parents is not None:
+                parent = parents.get(source)
+                if parent is None or parent.new_id is None:
+                    others.append(node)
+                    continue
+                node.moved_parent = parent.new_id != source
+                source = parent.new_id
+            make = makers.get(variant)
+            if make is None:
+                if len(makers) > _MOST_VARIANTS:
+                    makers.clear()
+                make = makers[variant] = self._change.target.make.below(target, (*variant[0], variant[1]))
+            node.new_id = make(source)
+        return others
 
     def _settle(self, node: Node) -> bool:
         """Give a generation its new id; return False where what it refers to must be settled first."""
@@ -280,27 +319,36 @@ class Mapper:
 
     def _refuse_taken(self) -> None:
         """Block what would get an id that something bears which stays, until nothing of that is left."""
+        left: dict[str, set[str]] = defaultdict(set)
+        for path in self._left:
+            folder, _, name = path.rpartition("/")
+            left[folder].add(name)
         while True:
-            wanted: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
-            staying = set()
-            for node in self._nodes:
-                if node.blocked:
-                    staying.add((node.place, node.stage, node.gen_id))
-                else:
-                    wanted[node.place, node.stage, str(node.new_id)].append(node)
-            wrong = []
-            for (place, stage, new_id), nodes in wanted.items():
-                path = f"{place}/{stage}/{new_id}"
-                if (place, stage, new_id) in staying or path in self._left:
-                    wrong += [(node, f"its new id is taken: {path} stays as it is") for node in nodes]
-                elif len(nodes) > 1:
-                    named = " and ".join(node.gen_id for node in nodes)
-                    wrong += [(node, f"{named} would have one id, {new_id}") for node in nodes]
+            wrong: list[tuple[Node, str]] = []
+            for place, stage, nodes in self._nodes.folders():
+                going = [node for node in nodes.values() if not node.blocked]
+                staying = {node.gen_id for node in nodes.values() if node.blocked} | left.get(f"{place}/{stage}", set())
+                ids = {node.new_id for node in going}
+                if len(ids) < len(going) or not ids.isdisjoint(staying):
+                    wrong += self._taken(f"{place}/{stage}", going, staying)
             for node, said in wrong:
                 self._block(node, kinds.PLACE_TAKEN, said)
             if not wrong:
                 return
             self._block_descendants()
+
+    @staticmethod
+    def _taken(folder: str, going: list[Node], staying: set[str]) -> Iterator[tuple[Node, str]]:
+        """Yield what would get an id in a folder that something bears which stays, or that others get too."""
+        wanted: dict[str, list[Node]] = defaultdict(list)
+        for node in going:
+            wanted[str(node.new_id)].append(node)
+        for new_id, nodes in wanted.items():
+            if new_id in staying:
+                yield from ((node, f"its new id is taken: {folder}/{new_id} stays as it is") for node in nodes)
+            elif len(nodes) > 1:
+                named = " and ".join(node.gen_id for node in nodes)
+                yield from ((node, f"{named} would have one id, {new_id}") for node in nodes)
 
     def _block_descendants(self) -> None:
         """Block what refers to something that is blocked."""

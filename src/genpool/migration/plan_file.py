@@ -12,6 +12,7 @@ import os
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -28,11 +29,12 @@ from genpool.durable import (
     write_directory,
 )
 from genpool.errors import CorruptFile, NotFound, UnsupportedFormat, nearest
+from genpool.migration.plain_csv import plain_csv
 from genpool.migration.renames import Row
 from genpool.yaml_reader import is_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from genpool.layout import PoolLayout
@@ -49,7 +51,6 @@ AFTER: Final = "after"
 """The folder with the pool.yaml that the pool gets."""
 CONFIGS: Final = {BEFORE: "before/pool.yaml", AFTER: "after/pool.yaml"}
 
-_MAPPING_HEADER: Final = ("old_id", "new_id", "stage", "reason", "replicate", "place")
 _DIGESTS_HEADER: Final = ("path", "sha256")
 _DEFECTS_HEADER: Final = ("kind", "blocks", "path", "said")
 
@@ -112,12 +113,10 @@ def _digests(planned: Planned) -> dict[str, str]:
 
 def _files_of(planned: Planned) -> dict[str, bytes]:
     files = {
-        MAPPING: _csv(
-            _MAPPING_HEADER, ((r.old_id, r.new_id, r.stage, r.reason, r.replicate, r.place) for r in planned.rows)
-        ),
+        MAPPING: _csv(Row._fields, planned.rows),
         DIGESTS: _csv(_DIGESTS_HEADER, _digests(planned).items()),
         DEFECTS: _csv(
-            _DEFECTS_HEADER, ((d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects)
+            _DEFECTS_HEADER, [(d.kind, "yes" if d.blocks else "no", d.path, d.said) for d in planned.defects]
         ),
     }
     added = dict(zip(_added_names(planned.added), planned.added.values(), strict=True))
@@ -129,7 +128,10 @@ def _added_names(added: Mapping[str, bytes]) -> list[str]:
     return [f"added-{number}" for number in range(1, len(added) + 1)]
 
 
-def _csv(header: tuple[str, ...], rows: Any) -> bytes:
+def _csv(header: tuple[str, ...], rows: Collection[tuple[object, ...]]) -> bytes:
+    plain = plain_csv(chain([header], rows), len(header))
+    if plain is not None:
+        return plain.encode("utf-8", "surrogateescape")
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)

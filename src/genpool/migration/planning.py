@@ -5,26 +5,27 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-import stat
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import is_there, lies_with_the_file, reading, refuse_link
+from genpool.durable import reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
+from genpool.migration.book_writer import CACHE, BookWriter, book_paths, names_in, why_left
 from genpool.migration.defects import Defect
 from genpool.migration.inventory import AttemptTask, Inventory, Reader
 from genpool.migration.mapping import Mapper, Task, reason_of
-from genpool.migration.reading import Node, read_plain
-from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Renames, Row, aliases_of, renames_of
+from genpool.migration.reading import RIGHT, Node, read_plain
+from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row
 from genpool.signatures import field_problem
 from genpool.slots import read_slots
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from genpool.layout import PoolLayout
     from genpool.migration.identity import Change
@@ -59,6 +60,20 @@ class Planned:
     def blocking(self) -> list[Defect]:
         """The defects that keep something as it is."""
         return [one for one in self.defects if one.blocks]
+
+
+@dataclass(slots=True)
+class _Members:
+    """What a membership lists."""
+
+    count: int = 0
+    renamed: int = 0
+    """How many of those that are there get another id."""
+    unmade: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """The lines of those that are not there: number, and cells by column."""
+
+
+_NONE: Final[dict[str, Node]] = {}
 
 
 class Planner:
@@ -105,6 +120,9 @@ class Planner:
             return self._planned()
         finally:
             if collects:
+                if not gc.get_freeze_count():  # else somebody else froze what is to stay frozen
+                    gc.freeze()
+                    gc.unfreeze()  # both at once make them old: the next young collection passes them over
                 gc.enable()
 
     def _planned(self) -> Planned:
@@ -115,13 +133,13 @@ class Planner:
         recorded = read_slots(self._layout)
         mapper = Mapper(found.nodes, self._change, recorded, frozenset(found.left), self._text_of)
         mapper.map()
-        rows = [self._row(node) for node in self._ordered() if self._is_touched(node)]
+        rows = list(self._rows())
         cohorts = self._read_members()
         rows += [row for one in found.attempts if (row := self._attempts_row(one)) is not None]
         rows += self._member_rows.values()
         rows = self._free_places(rows)
         touched = self._books(rows)
-        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=lambda one: (one.path, one.kind))
+        defects = sorted({*found.defects, *mapper.defects, *self._defects}, key=attrgetter("path", "kind", "said"))
         classes = self._classes(mapper.defects)
         return Planned(self._change, rows, defects, found, touched, cohorts, classes, self._configs, self._added)
 
@@ -133,13 +151,16 @@ class Planner:
                 yield from self._found.nodes.of(place, stage.name).values()
 
     def _is_touched(self, node: Node) -> bool:
-        may_stay = node.sealed or self._change.relabel is not None
-        return not node.blocked and not (may_stay and node.new_id == node.gen_id)
+        if node.blocked:
+            return False
+        return node.new_id != node.gen_id or not (node.sealed or self._change.relabel is not None)
 
-    def _row(self, node: Node) -> Row:
+    def _rows(self) -> Iterator[Row]:
         relabel = self._change.relabel
-        reason = FORK if relabel is not None and relabel.holds(node.stage, node.gen_id) else reason_of(node)
-        return Row(node.gen_id, str(node.new_id), node.stage, reason, int(node.slot or 0), node.place)
+        for node in filter(self._is_touched, self._ordered()):
+            forked = relabel is not None and relabel.holds(node.stage, node.gen_id)
+            reason = FORK if forked else node.made_by if node.made_by != RIGHT else reason_of(node)
+            yield Row(node.gen_id, str(node.new_id), node.stage, reason, node.slot or 0, node.place)
 
     def _text_of(self, node: Node) -> str:
         try:
@@ -152,16 +173,20 @@ class Planner:
         blocked = {defect.path for defect in mapped if defect.blocks}
         counts: dict[str, dict[str, int]] = {}
         for stage in self._change.now.pipeline:
-            found: Counter[str] = Counter()
-            nodes = self._found.nodes.of(GENS, stage.name)
-            for node in nodes.values():
-                found[node.made_by] += 1
-                found["to change"] += self._is_touched(node)
-                found["stays"] += node.path in blocked
+            nodes = self._found.nodes.of(GENS, stage.name).values()
             unusable = self._found.listed.get(f"{GENS}/{stage.name}", 0) - len(nodes)
-            found["unusable"] += unusable
-            if nodes or unusable:
-                counts[stage.name] = dict(found)
+            if nodes:
+                made_by = Counter([node.made_by for node in nodes])
+                first, *others = made_by  # what is printed first; the order is part of the plan's bytes
+                counts[stage.name] = {
+                    first: made_by[first],
+                    "to change": sum(map(self._is_touched, nodes)),
+                    "stays": sum(node.path in blocked for node in nodes) if blocked else 0,
+                    **{one: made_by[one] for one in others},
+                    "unusable": unusable,
+                }
+            elif unusable:
+                counts[stage.name] = {"unusable": unusable}
         return counts
 
     # -- what is not made, and attempts ------------------------------------------------------------
@@ -217,12 +242,15 @@ class Planner:
 
     def _free_places(self, rows: list[Row]) -> list[Row]:
         """Return the rows without those of attempts whose place is taken by attempts that stay or come too."""
-        going = {(row.place, row.stage, row.old_id) for row in rows}
-        wanted = Counter((row.place, row.stage, row.new_id) for row in rows)
+        attempts = [row for row in rows if row.place.endswith(ATTEMPTS)]
+        if not attempts:
+            return rows
+        going = {(row.place, row.stage, row.old_id) for row in attempts}
+        wanted = Counter((row.place, row.stage, row.new_id) for row in attempts)
         kept = []
         for row in rows:
             target = (row.place, row.stage, row.new_id)
-            stays = f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests and target not in going
+            stays = target not in going and f"{row.place}/{row.stage}/{row.new_id}" in self._found.digests
             if row.place.endswith(ATTEMPTS) and (wanted[target] > 1 or stays):
                 said = f"there are attempts under its new id {row.new_id} too; they stay where they are"
                 path = f"{row.place}/{row.stage}/{row.old_id}"
@@ -233,36 +261,67 @@ class Planner:
 
     def _read_members(self) -> dict[str, dict[str, int]]:
         """Give the members that are not there their new ids; return how many members each cohort lists."""
-        listed = {folder: rows for folder in self._cohort_folders() if (rows := self._members_of(folder)) is not None}
+        listed = {folder: found for folder in self._cohort_folders() if (found := self._members_of(folder)) is not None}
         self._tell_tasks(listed)
         self._tell_odd_books()
         counts: dict[str, dict[str, int]] = {}
-        for folder, rows in listed.items():
-            renamed = sum(self._member(folder, number, row) for number, row in rows)
+        for folder, found in listed.items():
+            renamed = found.renamed + sum(self._member(folder, number, row) for number, row in found.unmade)
             if not folder.startswith("trash/"):
-                counts[folder.removeprefix("cohorts/")] = {"members": len(rows), "renamed": renamed}
+                counts[folder.removeprefix("cohorts/")] = {"members": found.count, "renamed": renamed}
         return counts
 
     def _tell_odd_books(self) -> None:
         """Name the files that are left because they are no plain files of this pool."""
-        for path in _book_paths(self._root):
-            if said := _why_left(self._root, path):
+        for path in book_paths(self._root):
+            if said := why_left(self._root, path):
                 self._defects.append(books.unreadable(path, books.BookProblem(said)))
 
-    def _members_of(self, folder: str) -> list[tuple[int, dict[str, str]]] | None:
-        """Return the lines of a cohort's membership; None where there is none that can be read."""
+    def _members_of(self, folder: str) -> _Members | None:
+        """Return what a cohort's membership lists; None where there is none that can be read."""
         path = f"{folder}/membership.csv"
-        if _why_left(self._root, path):
+        if why_left(self._root, path):
             return None
         try:
-            return list(self._listed(path))
+            return self._set_apart(folder, self._listed(path))
         except FileNotFoundError:
             return None
         except books.BookProblem as problem:
             self._defects.append(books.unreadable(path, problem))
             return None
 
-    def _listed(self, path: str) -> Iterator[tuple[int, dict[str, str]]]:
+    def _set_apart(self, folder: str, listed: Iterable[tuple[int, list[str], list[str]]]) -> _Members:
+        """Tell the members that are there from those that are not.
+
+        In the trash a generation beside the cohort counts first.
+        """
+        places = [GENS]
+        if folder.startswith("trash/"):
+            places.insert(0, f"{folder.rpartition('cohorts/')[0]}{GENS}")
+        stages = self._change.now.pipeline.names
+        layers = [{stage: self._found.nodes.of(place, stage) for stage in stages} for place in places]
+        found = _Members()
+        known: list[str] = []
+        at_stage = at_id = 0
+        for number, header, cells in listed:
+            found.count += 1
+            if header is not known:
+                known = header
+                at_stage, at_id = (len(header) - 1 - header[::-1].index(name) for name in ("stage", "gen_id"))
+            if len(cells) < len(header):
+                stage, gen_id = _task_of(dict(zip(header, cells, strict=False)))
+            else:
+                stage, gen_id = cells[at_stage], cells[at_id]  # of two columns of one name the last one counts
+            for nodes in layers:
+                node = nodes.get(stage, _NONE).get(gen_id)
+                if node is not None:
+                    found.renamed += not node.blocked and node.new_id != gen_id
+                    break
+            else:
+                found.unmade.append((number, dict(zip(header, cells, strict=False))))
+        return found
+
+    def _listed(self, path: str) -> Iterator[tuple[int, list[str], list[str]]]:
         with reading(self._layout.root / path):
             try:
                 data = read_plain(f"{self._root}/{path}")
@@ -271,20 +330,20 @@ class Planner:
             except OSError as error:
                 raise books.BookProblem(f"cannot be read: {error.strerror}") from None
         first = True
-        for number, row in books.membership_rows(data):
-            if first and (more := set(row) - self._known_columns):
+        for number, header, cells in books.member_cells(data):
+            if first and (more := set(header[: len(cells)]) - self._known_columns):
                 named = ", ".join(sorted(map(str, more)))
                 self._defects.append(
                     Defect(kinds.WIDE_MEMBERSHIP, path, f"has columns of its own, which stay: {named}")
                 )
             first = False
-            yield number, row
+            yield number, header, cells
 
     @property
     def _known_columns(self) -> set[str]:
         return {"stage", "gen_id", *(name for stage in self._change.now.pipeline for name in stage.fields)}
 
-    def _tell_tasks(self, listed: Mapping[str, list[tuple[int, dict[str, str]]]]) -> None:
+    def _tell_tasks(self, listed: Mapping[str, _Members]) -> None:
         """Give the tasks that are not made their new ids: those that attempts at them, or any membership, state.
 
         Repeated, since what one starts from may be stated further on.
@@ -294,10 +353,10 @@ class Planner:
             for one in self._found.attempts
             if one.values is not None and one.replicate is not None and not one.broken
         ]
-        for folder, rows in listed.items():
-            for _, row in rows:
+        for folder, found in listed.items():
+            for _, row in found.unmade:
                 task = _task_of(row)
-                if self._node_at(folder, task) is None and (signature := self._signature_of(task, row)) is not None:
+                if (signature := self._signature_of(task, row)) is not None:
                     stated.append((task, *signature, f"{folder.rpartition('cohorts/')[0]}{GENS}"))
         for _ in self._change.now.pipeline:
             stated = [one for one in stated if self._ids.get(one[0]) is None]
@@ -306,20 +365,9 @@ class Planner:
                 self._ids[task] = self._new_id(task[0], fields, replicate, place)
                 self._replicates[task] = replicate
 
-    def _node_at(self, folder: str, task: Task) -> Node | None:
-        """Return the generation that a line of a cohort names: beside the cohort where that is in the trash."""
-        if folder.startswith("trash/"):
-            beside = self._found.nodes.get(f"{folder.rpartition('cohorts/')[0]}{GENS}", *task)
-            if beside is not None:
-                return beside
-        return self._found.nodes.get(GENS, *task)
-
     def _member(self, folder: str, number: int, row: Mapping[str, str]) -> bool:
-        """Look at one line of a membership; return whether its id changes."""
+        """Look at a member that is not there; return whether its id changes."""
         task = _task_of(row)
-        node = self._node_at(folder, task)
-        if node is not None:
-            return not node.blocked and node.new_id != node.gen_id
         if f"{GENS}/{task[0]}/{task[1]}" in self._found.left:
             return False
         new_id = self._ids.get(task)
@@ -358,8 +406,8 @@ class Planner:
 
     def _cohort_folders(self) -> list[str]:
         """Return the folders of cohorts, relative to the pool; those in the trash too."""
-        tops = ["", *(f"trash/{one}/" for one in _names(f"{self._root}/trash"))]
-        folders = [f"{top}cohorts/{one}" for top in tops for one in _names(f"{self._root}/{top}cohorts")]
+        tops = ["", *(f"trash/{one}/" for one in names_in(f"{self._root}/trash"))]
+        folders = [f"{top}cohorts/{one}" for top in tops for one in names_in(f"{self._root}/{top}cohorts")]
         return [one for one in folders if not os.path.islink(f"{self._root}/{one}")]  # noqa: PTH114 - a text
 
     # -- books -------------------------------------------------------------------------------------
@@ -385,134 +433,6 @@ class Planner:
         return found
 
 
-CACHE: Final = "/manifest.json"
-"""What is taken away, and made anew by whoever needs it: it may be written at any time."""
-
-
-class BookWriter:
-    """The files beside records, before and after a migration.
-
-    Args:
-        root: The pool's directory.
-        rows: What becomes what.
-        change: What changes.
-        config: The pool.yaml that the pool gets; None where it stays.
-        added: The files that the pool gets: path to content.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        rows: list[Row],
-        change: Change,
-        config: bytes | None,
-        added: Mapping[str, bytes] | None = None,
-    ) -> None:
-        self._added = added or {}
-        self._root = root
-        self._rows = rows
-        self._change = change
-        self._config = config
-        self._renames = renames_of(rows)
-
-    def paths(self) -> Iterator[str]:
-        """Yield every file that could be touched, in the order in which they are; legacy.csv first."""
-        yield "legacy.csv"
-        for path in _book_paths(self._root):
-            if not _why_left(self._root, path):
-                yield path
-        yield from self._added
-        if self._config is not None:
-            yield "pool.yaml"
-
-    def before(self, path: str) -> bytes | None:
-        """Return what a file holds now; None where it is not there."""
-        try:
-            return read_plain(f"{self._root}/{path}")
-        except FileNotFoundError:
-            return None
-
-    def after(self, path: str) -> bytes | None:
-        """Return what a file will hold; None where it is taken away.
-
-        Raises:
-            BookProblem: It cannot be read, and stays as it is.
-        """
-        data = self.before(path)
-        renames, name = self._renames_for(path), path.rpartition("/")[2]
-        if path == "legacy.csv":
-            return books.legacy(data, aliases_of(self._rows)) if self._rows else data
-        if path in self._added:
-            return self._added[path]
-        if path == "pool.yaml":
-            return self._config
-        if data is None or name == "manifest.json":
-            return None
-        if name == "membership.csv":
-            return books.membership(data, renames, self._change.now.pipeline, self._change)
-        if name == "adopted.json":
-            return self._adopted(path, data, renames)
-        if name == "trash.json":
-            return books.trashed(data, renames)
-        return books.drift(data, renames) if path == "drift.csv" else books.ledger(data, renames)
-
-    def _adopted(self, path: str, data: bytes, renames: Renames) -> bytes:
-        members = path.removesuffix("adopted.json") + "membership.csv"
-        before = self.before(members)
-        try:
-            after = None if before is None else self.after(members)
-        except books.BookProblem:
-            after = before
-        return books.adopted(data, renames, before, after)
-
-    def _renames_for(self, path: str) -> Renames:
-        parts = path.split("/")
-        own = "/".join(parts[:2]) if parts[0] == "trash" else ""
-        return self._renames.get(own, self._renames[""])
-
-
-def _book_paths(root: str) -> Iterator[str]:
-    """Yield the paths of what is there under the name of a file that names generations, but for legacy.csv."""
-    for top in ("", *(f"trash/{one}/" for one in _names(f"{root}/trash"))):
-        for cohort in _names(f"{root}/{top}cohorts"):
-            for name in ("membership.csv", "adopted.json", "manifest.json"):
-                if is_there(f"{root}/{top}cohorts/{cohort}/{name}"):
-                    yield f"{top}cohorts/{cohort}/{name}"
-        if top and is_there(f"{root}/{top}trash.json"):
-            yield f"{top}trash.json"
-    if is_there(f"{root}/drift.csv"):
-        yield "drift.csv"
-    for name in _names(f"{root}/ledger"):
-        if name.endswith(".jsonl"):
-            yield f"ledger/{name}"
-
-
-def _why_left(root: str, path: str) -> str:
-    """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
-    folder = path.rpartition("/")[0]
-    mode = _mode(f"{root}/{path}")
-    if stat.S_ISLNK(mode) or (folder and stat.S_ISLNK(_mode(f"{root}/{folder}"))):
-        return "a link is in its path; links are not followed"
-    return "" if stat.S_ISREG(mode) else "is no plain file"
-
-
-def _mode(path: str) -> int:
-    """Return what a path is, 0 where nothing is there; unlike `os.path.isfile`, it takes no failed look for that."""
-    try:
-        return os.lstat(path).st_mode
-    except OSError as error:
-        if lies_with_the_file(error):
-            return 0
-        raise
-
-
 def _task_of(row: Mapping[str, str]) -> Task:
     """Return stage and id of a line of a membership."""
     return row.get("stage", ""), row.get("gen_id", "")
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -5,7 +5,6 @@ Nothing is guessed: a field under an older name is taken where it is the only on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from genpool.canonical import sha256
 from genpool.errors import StorageFailed
 from genpool.layout import METADATA, PARSED
 from genpool.migration import defects as kinds
@@ -24,7 +24,6 @@ from genpool.migration.identity import DAYDREAMING_0, Identity, is_daydreaming_0
 from genpool.migration.sealing import can_be_sealed, has_its_digest
 from genpool.records import ATTEMPT_FORMAT, FORMAT, stated_replicate
 from genpool.signatures import field_problem
-from genpool.slots import seconds_of
 from genpool.stages import MODEL_FIELD, REPLICATE_FIELD, ROOT_FIELD, TEMPLATE_FIELD
 from genpool.yaml_reader import is_version
 
@@ -55,7 +54,8 @@ class Node:
     """The signature's values but for the replicate, in the order of the stage's fields."""
     stated: int | None
     """The replicate that its record states."""
-    created: float | None
+    created: str | None
+    """When it was made, as its record says."""
     digest: str
     """SHA-256 of metadata.json."""
     sealed: bool
@@ -113,13 +113,19 @@ def read_directory(root: str, place: str, stage: Stage, name: str, identity: Ide
     except OSError as error:
         found.defects.append(Defect(_kind_of(error), f"{path}/{METADATA}", f"cannot be read: {error.strerror}"))
         return found
-    found.digest = hashlib.sha256(data).hexdigest()
     try:
         os.stat(f"{folder}/{PARSED}")  # noqa: PTH116 - a hundred thousand of them
     except FileNotFoundError:
         said = f"there is no {PARSED}: it is not a whole generation"
+        found.digest = sha256(data)
         found.defects.append(Defect(kinds.METADATA_ONLY, path, said))
         return found
+    return found_in(data, place, stage, name, identity)
+
+
+def found_in(data: bytes, place: str, stage: Stage, name: str, identity: Identity) -> Found:
+    """Return what some bytes say that are the metadata.json of a whole generation; see `read_directory`."""
+    found = Found(digest=sha256(data))
     with suppress(_Refused):
         found.node = _node(data, place, stage, name, identity, found)
     return found
@@ -180,13 +186,37 @@ def _without_metadata(folder: str, path: str) -> Defect:
 def _node(data: bytes, place: str, stage: Stage, name: str, identity: Identity, found: Found) -> Node:
     where = f"{place}/{stage.name}/{name}/{METADATA}"
     value = json_object(data, where, found.defects)
-    _refuse_doubled(data, stage, where, found.defects)
+    plain = is_plainly_written(value, data)
+    if not plain:
+        _refuse_doubled(data, stage, where, found.defects)
     created = value.get("created_at")
-    seconds = seconds_of(created) if isinstance(created, str) else None
+    created = created if isinstance(created, str) else None
     if "format" in value or "id_scheme" in value:
         values, replicate = sealed_values(value, stage, name, identity, where, found.defects, FORMAT)
-        return Node(place, stage.name, name, RIGHT, values, replicate, seconds, found.digest, sealed=True)
-    return _legacy_node(value, place, stage, name, identity, found, seconds)
+        return Node(place, stage.name, name, RIGHT, values, replicate, created, found.digest, sealed=True)
+    return _legacy_node(value, place, stage, name, identity, found, created, plain=plain)
+
+
+def is_plainly_written(value: Mapping[str, Json], data: bytes) -> bool:
+    """Return whether it is plain that some JSON states no key twice, and no number that cannot be sealed.
+
+    It is where the same bytes are written again. A key that stands twice is lost when the JSON is read, with two
+    quotation marks at the least; nothing else changes their number but one that is written as an escape.
+
+    Args:
+        value: What was read.
+        data: What it was read from.
+    """
+    try:
+        again = orjson.dumps(value, option=_AS_USUAL)
+    except TypeError:
+        return False
+    if data.startswith(again):
+        return True
+    return data.count(b'"') == again.count(b'"') and (b"\\" not in data or b"\\u00" not in data)
+
+
+_AS_USUAL: Final = orjson.OPT_INDENT_2 | orjson.OPT_STRICT_INTEGER  # which refuses integers beyond 2^53
 
 
 def json_object(data: bytes, where: str, found: list[Defect]) -> dict[str, Json]:
@@ -284,7 +314,9 @@ def _legacy_node(
     name: str,
     identity: Identity,
     found: Found,
-    seconds: float | None,
+    created: str | None,
+    *,
+    plain: bool,
 ) -> Node:
     """Return what a record of another tool states."""
     where = f"{place}/{stage.name}/{name}/{METADATA}"
@@ -293,18 +325,32 @@ def _legacy_node(
             said = f"{key} is {value[key]!r}, but it stands under {place}/{stage.name}/{name}"
             raise _refused(found.defects, kinds.DISAGREEING, where, said)
     values = tuple([_field(value, one, older, where, found.defects) for one, older in _fields_of(stage)])
-    if not can_be_sealed(value):
+    if not plain and not can_be_sealed(value):
         said = "holds a number that canonical JSON cannot write (beyond 2^53)"
         raise _refused(found.defects, kinds.INVALID_VALUE, where, said)
     replicate = stated_replicate(value.get(REPLICATE_FIELD))
     _note_oddities(value, stage, name, where, replicate, found.defects)
-    made_by = OPAQUE
+    by = made_by(name, stage, values, replicate, str(value.get(REPLICATE_FIELD, 1)), identity)
+    return Node(place, stage.name, name, by, values, replicate, created, found.digest, sealed=False)
+
+
+def made_by(
+    name: str, stage: Stage, values: tuple[str, ...], replicate: int | None, stated: str, identity: Identity
+) -> str:
+    """Return what made the id of a record of another tool: `right`, `opaque`, or an older scheme's name.
+
+    Args:
+        name: The id.
+        stage: Its stage.
+        values: The signature's values but for the replicate.
+        replicate: The replicate; None where the record states none.
+        stated: The replicate as the record states it; 1 where it does not.
+        identity: What the pool's ids are made with.
+    """
     could_be_right = replicate is not None and len(name) == len(stage.prefix) + 1 + identity.scheme.digits
     if could_be_right and identity.make(stage, (*values, replicate or 0)) == name:
-        made_by = RIGHT
-    elif is_daydreaming_0(name, stage.prefix, [*values, str(value.get(REPLICATE_FIELD, 1))]):
-        made_by = DAYDREAMING_0
-    return Node(place, stage.name, name, made_by, values, replicate, seconds, found.digest, sealed=False)
+        return RIGHT
+    return DAYDREAMING_0 if is_daydreaming_0(name, stage.prefix, [*values, stated]) else OPAQUE
 
 
 def older_names(one: str, stage: Stage) -> tuple[str, ...]:

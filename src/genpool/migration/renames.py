@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +15,7 @@ FORK: Final = "fork"
 """The reason of what gets another level of an axis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of mapping.csv: something that is touched, or an id that becomes another one."""
 
     old_id: str
@@ -95,6 +94,9 @@ def aliases_of(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield one row for every id that becomes another one: those of generations count first."""
     seen: set[tuple[str, str]] = set()
     ordered = sorted(rows, key=lambda row: (row.place not in _FIRST, _FIRST.get(row.place, 0)))
+    if ordered and ordered[-1].place == GENS:  # directories all: no id is there twice in a stage
+        yield from (row for row in ordered if row.old_id != row.new_id)
+        return
     for row in ordered:
         if row.old_id != row.new_id and (row.stage, row.old_id) not in seen:
             seen.add((row.stage, row.old_id))

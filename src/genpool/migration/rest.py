@@ -14,7 +14,7 @@ import orjson
 from genpool.canonical import sha256
 from genpool.durable import replace_file
 from genpool.errors import CorruptFile
-from genpool.migration.planning import CACHE
+from genpool.migration.book_writer import CACHE
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import MEMBER
 

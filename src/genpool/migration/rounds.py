@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from genpool.canonical import sha256
 from genpool.durable import is_there
 from genpool.migration.batches import Batch, Rewrite, Step, not_as_planned
+from genpool.migration.book_writer import CACHE, BookWriter
 from genpool.migration.books import BookProblem
 from genpool.migration.journal import JOURNAL, ROUND, Journal, round_folders
-from genpool.migration.planning import CACHE, BookWriter
 from genpool.migration.renames import MEMBER, renames_of
 from genpool.migration.rewriting import Rewriter
 

@@ -20,9 +20,9 @@ from genpool.layout import METADATA
 from genpool.migration import books
 from genpool.migration import journal as kinds
 from genpool.migration.batches import Rewrite, Step
+from genpool.migration.book_writer import BookWriter
 from genpool.migration.identity import Change, Relabel
 from genpool.migration.inventory import Reader
-from genpool.migration.planning import BookWriter
 from genpool.migration.reading import attempt_values, read_plain
 from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row, aliases_of, renames_of
 from genpool.migration.rewriting import Rewriter

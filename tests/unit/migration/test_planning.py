@@ -314,6 +314,15 @@ def test_the_same_pool_gives_the_same_plan(old: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_several_findings_of_a_kind_in_one_record_have_an_order(root: Path) -> None:
+    for number in range(30):
+        record = {"combo_id": f"row-{number}", "template_id": "plain", "model_id": "writer", "cohort_id": "c"}
+        write_folder(root / "gens/draft" / f"old-{number}", json.dumps(record).encode())
+    found = [(one.path, one.kind, one.said) for one in plan(root).defects]
+    assert len([one for one in found if one[1] == "old-key"]) == 60
+    assert found == sorted(found)
+
+
 def test_planning_writes_only_under_migrations(old: Path) -> None:
     before = tree(old, without=("migrations",))
     planned(old)
