@@ -137,6 +137,24 @@ def is_there(path: str | os.PathLike[str], *, follow: bool = False) -> bool:
     return True
 
 
+def mode_of(path: str | os.PathLike[str], *, follow: bool = False) -> int:
+    """Return the mode of what has a path, 0 where nothing has; unlike `os.path.isfile`, no failed look is an absence.
+
+    Args:
+        path: The path.
+        follow: Whether it is that of what a link leads to.
+
+    Raises:
+        OSError: Nobody can know.
+    """
+    try:
+        return os.stat(path, follow_symlinks=follow).st_mode  # noqa: PTH116 - as above
+    except OSError as error:
+        if lies_with_the_file(error):
+            return 0
+        raise
+
+
 def make_directory(path: Path) -> None:
     """Make a directory with its parents; every new entry is flushed."""
     if path.is_dir():

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import is_there, lies_with_the_file
+from genpool.durable import is_there, mode_of
 from genpool.migration import books
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import Renames, Row, aliases_of, renames_of
@@ -121,20 +121,10 @@ def book_paths(root: str) -> Iterator[str]:
 def why_left(root: str, path: str) -> str:
     """Return why a file is left as it is whatever it holds; the empty text for a plain file in the pool."""
     folder = path.rpartition("/")[0]
-    mode = _mode(f"{root}/{path}")
-    if stat.S_ISLNK(mode) or (folder and stat.S_ISLNK(_mode(f"{root}/{folder}"))):
+    mode = mode_of(f"{root}/{path}")
+    if stat.S_ISLNK(mode) or (folder and stat.S_ISLNK(mode_of(f"{root}/{folder}"))):
         return "a link is in its path; links are not followed"
     return "" if stat.S_ISREG(mode) else "is no plain file"
-
-
-def _mode(path: str) -> int:
-    """Return what a path is, 0 where nothing is there; unlike `os.path.isfile`, it takes no failed look for that."""
-    try:
-        return os.lstat(path).st_mode
-    except OSError as error:
-        if lies_with_the_file(error):
-            return 0
-        raise
 
 
 def names_in(folder: str) -> list[str]:

@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR, S_ISLNK
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import lies_with_the_file, refuse_link, storage_errors
+from genpool.durable import lies_with_the_file, mode_of, refuse_link, storage_errors
 from genpool.layout import METADATA
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
@@ -123,7 +124,7 @@ class Reader:
         """Yield the folders of stage folders: the pool's own, then those of the trash."""
         yield kind
         for trash_id in _listdir(f"{self._root}/trash"):
-            if os.path.isdir(f"{self._root}/trash/{trash_id}/{kind}"):  # noqa: PTH112 - a text
+            if S_ISDIR(mode_of(f"{self._root}/trash/{trash_id}/{kind}", follow=True)):
                 yield f"trash/{trash_id}/{kind}"
 
     def names(self, place: str, stage: Stage) -> list[str]:
@@ -194,7 +195,7 @@ class Reader:
         for task in names:
             path = f"{folder}/{task}"
             self.found.digests[path] = ""
-            if not FILE_NAME.fullmatch(task) or os.path.islink(f"{self._root}/{path}"):  # noqa: PTH114 - a text
+            if not FILE_NAME.fullmatch(task) or S_ISLNK(mode_of(f"{self._root}/{path}")):
                 self.found.defects.append(Defect(kinds.FOREIGN, path, "is no folder of attempts"))
                 continue
             self.found.attempts.append(self._attempts_at(AttemptTask(place, stage.name, task), stage))

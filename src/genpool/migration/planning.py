@@ -8,9 +8,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
+from stat import S_ISLNK
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import reading, refuse_link
+from genpool.durable import lies_with_the_file, mode_of, reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
@@ -166,6 +167,8 @@ class Planner:
         try:
             return hashlib.sha256(read_plain(f"{self._root}/{node.path}/{PARSED}")).hexdigest()
         except OSError as error:
+            if not lies_with_the_file(error):
+                raise
             return f"unreadable: {error.errno} {node.path}"
 
     def _classes(self, mapped: list[Defect]) -> dict[str, dict[str, int]]:
@@ -325,9 +328,9 @@ class Planner:
         with reading(self._layout.root / path):
             try:
                 data = read_plain(f"{self._root}/{path}")
-            except FileNotFoundError:
-                raise
             except OSError as error:
+                if isinstance(error, FileNotFoundError) or not lies_with_the_file(error):
+                    raise  # nobody knows what it says: left as it is, it would have ids that are given up
                 raise books.BookProblem(f"cannot be read: {error.strerror}") from None
         first = True
         for number, header, cells in books.member_cells(data):
@@ -408,7 +411,7 @@ class Planner:
         """Return the folders of cohorts, relative to the pool; those in the trash too."""
         tops = ["", *(f"trash/{one}/" for one in names_in(f"{self._root}/trash"))]
         folders = [f"{top}cohorts/{one}" for top in tops for one in names_in(f"{self._root}/{top}cohorts")]
-        return [one for one in folders if not os.path.islink(f"{self._root}/{one}")]  # noqa: PTH114 - a text
+        return [one for one in folders if not S_ISLNK(mode_of(f"{self._root}/{one}"))]
 
     # -- books -------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import is_there, storage_errors
+from genpool.durable import is_there, mode_of, storage_errors
 from genpool.layout import METADATA, PoolLayout
 from genpool.migration.plan_file import PLAN
 
@@ -59,11 +60,12 @@ def linked_copy(layout: PoolLayout, plan: Plan, tell: Callable[[str, int, int], 
 
 def _copy(source: str, target: str, path: str, copied: frozenset[str]) -> None:
     """Copy a directory with all below: records and what else is rewritten as copies, the rest as links."""
-    if os.path.islink(source):  # noqa: PTH114 - a text
+    mode = mode_of(source)
+    if S_ISLNK(mode):
         os.symlink(os.readlink(source), target)  # noqa: PTH115, PTH211 - a text
         return
-    if not os.path.isdir(source):  # noqa: PTH112 - a text
-        if os.path.isfile(source):  # noqa: PTH113 - a text
+    if not S_ISDIR(mode):
+        if S_ISREG(mode):
             _copy_file(source, target, path, copied)
         return
     os.mkdir(target)  # noqa: PTH102 - a text
