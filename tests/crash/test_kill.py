@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.runner import on_their_way
 from tests.bars import least
 from tests.small_pools import (
     entries_of,
@@ -32,6 +33,7 @@ _RUN = "import sys; from genpool.pool import Pool; sys.exit(not Pool.open(sys.ar
 _KILLS = least("random kills", "kills")
 _ROWS = 40
 _CONCURRENCY = 3
+_BEGUN = on_their_way(_CONCURRENCY)  # of each of the two models: the next call is sent while the last answer is kept
 _PATIENCE = 60.0  # seconds
 
 
@@ -75,7 +77,7 @@ def test_a_run_that_is_killed_20_times_is_completed_and_buys_twice_only_what_was
         wrong=len(torn) + len(account.wrong),
     )
     assert (torn, account.wrong) == ([], [])
-    assert account.again <= account.in_flight <= _KILLS * 2 * _CONCURRENCY
+    assert account.again <= account.in_flight <= _KILLS * 2 * _BEGUN
 
 
 def _killed_run(root: Path, chance: random.Random) -> bool:
@@ -108,7 +110,7 @@ def _account(root: Path, tasks: dict[int, str]) -> Account:
                 intended[str(entry["gen_id"])] += 1
             elif "settled" in entry:
                 del open_here[entry["settled"]]
-        assert len(open_here) <= 2 * _CONCURRENCY, "more was in flight than the models allow"
+        assert len(open_here) <= 2 * _BEGUN, "more was in flight than the models allow"
         unsettled.update(open_here.values())
     copies = {name for stage, name in generations(root) if stage == "essay"} - set(called)
     assert len(copies) == _ROWS

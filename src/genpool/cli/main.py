@@ -276,7 +276,10 @@ def run() -> None:
     """
     interrupted_once()
     sys.unraisablehook = _unraisable
-    code = main()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # another one, while the one before it was told
+        code = INTERRUPTED
     if code == INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending as it was asked to
     sys.exit(code)
