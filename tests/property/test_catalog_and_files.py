@@ -137,8 +137,10 @@ class Walk:
             os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def lose_a_text(self) -> None:
+        """Take a text out of a directory: it is promised to be noticed when the stage's folder is looked through."""
         if place := self.place():
             (place / "parsed.txt").unlink(missing_ok=True)
+            os.utime(self.folder)
 
     def roll_times_back(self) -> None:
         paths = [self.folder, *self.folder.iterdir()] if self.folder.is_dir() else []
