@@ -276,6 +276,8 @@ class Catalog:
 
     def read_ahead(self) -> None:
         """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
+        if not self._layout.catalog.exists():
+            return  # there is nothing to read, and who only asks in vain leaves nothing behind
         self._open()  # before: what is damaged is not read
         self._ahead = ShelvesAhead(self._store, self._pipeline, self._pipeline)
 
