@@ -9,7 +9,7 @@ DEMO   := demo-pool
 
 help:
 	@echo "make demo    write the demo cohort with a real model on this CPU; again: nothing is made twice"
-	@echo "make test    run every test, the real model included"
+	@echo "make test    run every test, the real model included, in two processes (PROCESSES=N: in N)"
 	@echo "make check   ruff, mypy strict, import-linter"
 	@echo "make bench   print the benchmark tables"
 	@echo "make proof   run every proof of docs/reliability.md in full, and print one table of what each came to"
@@ -33,7 +33,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/genpool models pull smollm2-135m
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(or $(PROCESSES),2) --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -19,20 +19,21 @@ import orjson
 
 from genpool.canonical import Json, canonical_json, sha256
 from genpool.durable import reading
-from genpool.errors import CorruptFile, InputError, InvalidCombo, nearest
+from genpool.errors import CorruptFile, InputError, InvalidCombo, Problem, nearest
 from genpool.gen_ids import SCHEME
 from genpool.layout import check_name
 from genpool.signatures import text_problem
 from genpool.yaml_reader import Problems, Scalar, check_format, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genpool.layout import PoolLayout
 
 CONCEPT_FORMAT: Final = "genpool.concept/1"
 _COMBO_DIGITS: Final = 20
+_MOST_PROBLEMS: Final = 100  # of a data file, after which it is read no further
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,17 +352,23 @@ def read_rows(path: Path, shown: str) -> dict[str, dict[str, str]]:
         Id to the other columns, in the order of the file.
 
     Raises:
-        InvalidCombo: The file is not usable; every problem is listed with its line.
+        InvalidCombo: The file is not usable; the first hundred problems are listed with their lines.
     """
     problems = Problems(shown)
     if path.suffix == ".jsonl":
-        rows = _jsonl_rows(path, problems)
+        rows = _jsonl_rows(read_text(path))
     elif path.suffix == ".csv":
-        rows = _csv_rows(path, problems)
+        rows = _csv_rows(read_text(path))
     else:
         raise InvalidCombo(f"{shown}: rows come from a .csv or a .jsonl file")
     found: dict[str, dict[str, str]] = {}
     for line, row in rows:
+        if len(problems.found) == _MOST_PROBLEMS:
+            problems.add(f"reading ended here: {_MOST_PROBLEMS} problems were found above", line)
+            break
+        if isinstance(row, Problem):
+            problems.add(row.message, line, row.hint)
+            continue
         name = row.pop("id", None)
         wrong = text_problem(name) if name is not None else "is missing (the column `id`)"
         if wrong or name is None:
@@ -376,45 +383,42 @@ def read_rows(path: Path, shown: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _csv_rows(path: Path, problems: Problems) -> list[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows = []
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str] | Problem]]:
+    """Read rows or what is wrong with them, each with its line."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         header = list(reader.fieldnames or ())
         for name in dict.fromkeys(header):
             if header.count(name) > 1:
-                problems.add(f"two columns are named {name!r}", 1, "give each column its own name")
+                yield 1, Problem(f"two columns are named {name!r}", hint="give each column its own name")
         if header and "id" not in header:
-            problems.add(f"the header has no column `id` (it has {', '.join(header)})", 1, "each row needs an id")
-            return []
+            shown = ", ".join(header)
+            yield 1, Problem(f"the header has no column `id` (it has {shown})", hint="each row needs an id")
+            return
         for row in reader:
-            if None in row or None in row.values():
-                problems.add("the line has not as many values as the header", reader.line_num)
-            else:
-                rows.append((reader.line_num, dict(row)))
+            whole = None not in row and None not in row.values()
+            yield reader.line_num, dict(row) if whole else Problem("the line has not as many values as the header")
     except csv.Error as error:
-        problems.add(f"not readable as CSV: {error}", reader.reader.line_num)
-    return rows
+        yield reader.reader.line_num, Problem(f"not readable as CSV: {error}")
 
 
-def _jsonl_rows(path: Path, problems: Problems) -> list[tuple[int, dict[str, str]]]:
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+def _jsonl_rows(text: str) -> Iterator[tuple[int, dict[str, str] | Problem]]:
+    """Read rows or what is wrong with them, each with its line."""
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            problems.add(f"not readable as JSON: {error}", number)
+            yield number, Problem(f"not readable as JSON: {error}")
             continue
         if not isinstance(value, dict):
-            problems.add("not a JSON object", number)
+            yield number, Problem("not a JSON object")
             continue
         texts = {key: item if isinstance(item, str) else orjson.dumps(item).decode() for key, item in value.items()}
         if not isinstance(value.get("id"), str | int) or isinstance(value["id"], bool):
             texts.pop("id", None)  # null, true, 1.0, [1]: nothing that names a row
-        rows.append((number, texts))
-    return rows
+        yield number, texts
 
 
 def row_digest(row: Mapping[str, str]) -> str:

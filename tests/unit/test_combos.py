@@ -287,6 +287,14 @@ def test_a_value_may_hold_commas_and_line_ends(pool: WrittenPool) -> None:
     assert rows(pool, 'id,text\nr1,"a, ""b""\nc"\n') == {"r1": {"text": 'a, "b"\nc'}}
 
 
+@pytest.mark.parametrize(("text", "file"), [("id,a\n" + "x\n" * 5000, "data.csv"), ("not JSON\n" * 5000, "data.jsonl")])
+def test_a_file_that_is_all_wrong_is_not_read_to_its_end(pool: WrittenPool, text: str, file: str) -> None:
+    with pytest.raises(InvalidCombo) as error:
+        rows(pool, text, file)
+    assert len(error.value.problems) == 101
+    assert "reading ended here: 100 problems were found above" in str(error.value.problems[-1])
+
+
 def test_rows_of_jsonl_are_read_by_id(pool: WrittenPool) -> None:
     text = '{"id": "r1", "topic": "tea", "n": 1.5}\n\n{"id": 2, "tags": ["a"], "yes": true}\n'
     assert rows(pool, text, "data.jsonl") == {
