@@ -366,9 +366,9 @@ def test_a_long_table_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
     import time
 
     rows = [[f"d_{number:032x}", "own", number] for number in range(20_000)]
-    before = time.perf_counter()
+    before = time.process_time()
     print_table(["gen_id", "state", "number"], rows, right=["number"])
-    assert time.perf_counter() - before < 2  # rich takes ten seconds
+    assert time.process_time() - before < 2  # rich takes ten seconds
     assert capsys.readouterr().out.count("\n") == 20_002
 
 

@@ -116,10 +116,10 @@ def test_a_product_that_is_too_large_is_refused_at_once_with_its_number(
     pool: WrittenPool, levels: int, axes: int, replicates: int, count: str
 ) -> None:
     text = many(pool, levels, axes, replicates)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidSpec) as error:
         pool.select(text)
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
     assert error.value.message == f"cohort 'trial' selects {count} tasks; at most {MAX_TASKS:,} are allowed"
     assert error.value.hint == f"fewer levels or replicates, or several cohorts (draft {count})"
 
@@ -200,18 +200,18 @@ def test_combos_are_branches_only_if_a_rule_addresses_them(pool: WrittenPool) ->
 )
 def test_what_rules_leave_is_counted_before_it_is_expanded(pool: WrittenPool, rules: str, count: str) -> None:
     text = f"{many(pool, 100, 6)}rules:\n{rules}"
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidSpec, match=f"selects {count} tasks"):
         pool.select(text)
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 def test_a_product_beyond_all_limits_is_accepted_if_rules_leave_few(pool: WrittenPool) -> None:
     axes = ", ".join(f"draft.a{number}" for number in range(6))
     text = f"{many(pool, 100, 6)}rules:\n  ties: [[{axes}]]\n"
-    started = time.perf_counter()
+    started = time.process_time()
     assert pool.select(text).count == 100
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 def test_couplings_that_cannot_be_counted_are_refused_at_once(pool: WrittenPool) -> None:
@@ -222,7 +222,7 @@ def test_couplings_that_cannot_be_counted_are_refused_at_once(pool: WrittenPool)
         pool.write(f"{left}{right}.csv", f"draft.a{left},draft.a{right}\n{lines}")
         rules += f"    - {{left: draft.a{left}, right: draft.a{right}, allowed: @file:{left}{right}.csv}}\n"
     spec = pool.spec(f"{text}rules:\n  pairs:\n{rules}")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidSpec, match="cannot be counted: that takes 15,625,000 rows, more than 5,000,000"):
         compile_spec(spec, pool.inputs().template)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -297,9 +297,9 @@ def test_a_json_answer_that_cannot_be_used_is_refused_with_the_reason(raw: str, 
     ids=range(8),
 )
 def test_an_answer_that_runs_on_is_refused_in_a_moment(parser: str, raw: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     refused(parser, raw)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 # --- what an answer is constrained to -------------------------------------------------------------

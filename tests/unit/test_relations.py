@@ -65,9 +65,9 @@ def test_what_leaves_nothing_counts_nothing_wherever_one_looks() -> None:
 def test_a_chain_beyond_every_limit_is_counted_all_the_same() -> None:
     values = [str(number) for number in range(100)]
     chain = [Relation((at, at + 1), tuple(product(values, repeat=2))) for at in range(9)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert counted(chain, {}, LIMIT) == 100**10
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     with pytest.raises(OverflowError, match="1,000,000 rows"):
         joined(chain, LIMIT)
 

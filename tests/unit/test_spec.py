@@ -109,9 +109,9 @@ def test_a_file_needs_no_quotation_marks_though_yaml_wants_them(pool: WrittenPoo
 
 def test_many_levels_are_read_in_a_moment(pool: WrittenPool) -> None:
     pool.write("moods.csv", "mood\n" + "".join(f"mood-{number}\n" for number in range(40_000)))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(levels(pool, "'@file:moods.csv'")) == 40_000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # --- combos ---------------------------------------------------------------------------------------
@@ -465,7 +465,7 @@ def test_too_many_combos_are_refused_at_once_with_their_number(pool: WrittenPool
     pool.write("names.csv", "concept\n" + "".join(f"c{number}\n" for number in range(60)))
     for number in range(60):
         pool.write(f"concepts/c{number}.yaml", "")
-    started = time.perf_counter()
+    started = time.process_time()
     problem = fault(pool, COMBO + "{concepts: '@file:names.csv', size: 30, level: sentence}\n")
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
     assert problem.message == (f"draft.combo: 118,264,581,564,861,424 combos; at most {MAX_TASKS:,} tasks are allowed")

@@ -145,9 +145,9 @@ def test_a_character_that_no_yaml_may_hold_is_refused(text: str) -> None:
 def test_a_billion_laughs_are_refused_at_once() -> None:
     lines = ["l0: &l0 [lol, lol, lol, lol]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused("\n".join(lines)) == ("anchors and aliases (& and *) are not allowed", 1)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_billion_laughs_are_refused_at_once() -> None:
     ids=["open", "closed", "mappings", "dashes", "keys"],
 )
 def test_five_thousand_brackets_are_refused_at_once(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused(text)[0] == f"nested deeper than {MAX_DEPTH} levels"
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_the_deepest_nesting_that_is_allowed_is_read() -> None:
