@@ -4,6 +4,8 @@
 - listing: one os.scandir a stage with the status of every directory: what noticing a change by directories must cost.
 - first: the first look, which reads every record into the catalog.
 - again: a look at what has not changed, the catalog trusted.
+- summed: a look at what has not changed for long: the sum over the file of the index is taken once more.
+- set against digests: the same where the sum was lost, as by a writer who was killed: every row is read.
 - listed: a look at the same after each stage's folder was touched: every directory compared, none read.
 - plan: `Pool.plan` of a cohort that wants all of it, 90% present.
 
@@ -126,6 +128,11 @@ def rounds(root: Path) -> dict[str, dict[str, Any]]:
         time.sleep(2.1)  # what was younger at its look is not trusted
         measured("look", root)
         found.setdefault("again", []).append(measured("look", root))
+        index_sum = root / ".genpool" / "catalog.sqlite-sum"
+        os.utime(index_sum, (0, 0))
+        found.setdefault("summed", []).append(measured("look", root))
+        index_sum.unlink()
+        found.setdefault("set against digests", []).append(measured("look", root))
         found.setdefault("plan", []).append(measured("plan", root))
         touch(root)
         found.setdefault("listed", []).append(measured("look", root))

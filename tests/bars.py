@@ -174,6 +174,8 @@ _ALL = (
             Figure("unnamed", "of these not found and named by doctor", most=0),
             Figure("elsewhere", "places in ledgers, catalogs and other files"),
             Figure("worse", "made worse by doctor --fix, in either", most=0),
+            Figure("flips", "bits flipped in the catalog", least=400),
+            Figure("misled", "of these with another answer, or a traceback", most=0),
         ),
     ),
     Bar(

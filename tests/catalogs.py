@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from genpool.catalog_reader import stamp_of
+from genpool.catalog_rows import transaction
+from genpool.catalog_sum import close_summed
 from genpool.pool import Pool
 from tests.legacy_pools import CHOICES, scan, write_legacy, write_right
 from tests.small_pools import make_pool
@@ -53,6 +55,20 @@ def fill(root: Path) -> None:
     write_legacy(root, "essay", "old-3", "old-2", "story", replicate=0)
 
 
+@contextmanager
+def altered(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an index to say something else in it; the sum of its file is right afterwards, as if genpool had written."""
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        with transaction(database):
+            pass  # it has another mark now
+        yield database
+    except BaseException:
+        database.close()
+        raise
+    close_summed(database, path)
+
+
 def agrees(root: Path, salt: str = "", *, kept: bool = True) -> dict[str, Present]:
     """Check that the catalog's answer is the plain scan's, for every stage; return it."""
     pool = Pool.open(root)
@@ -89,7 +105,7 @@ def snapshot(root: Path, stage: str = "draft", *, looked: int, stamps: int = 0) 
     """Make the last look at a stage one of another time: so many nanoseconds after its folder changed."""
     folder = root / "gens" / stage
     changed = folder.stat().st_ctime_ns
-    with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite", isolation_level=None)) as database:
+    with altered(root / ".genpool" / "catalog.sqlite") as database:
         database.execute(
             "UPDATE stages SET changed = ?, looked = ? WHERE stage = ?", (changed, changed + looked, stage)
         )

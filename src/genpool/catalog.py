@@ -18,14 +18,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import eq
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from genpool.catalog_rows import ODD, Condition, one_moment, prepare, refuse_another_kind, whole_rows
+from genpool.catalog_opening import MEMORY, open_index, remove_index
+from genpool.catalog_rows import ODD, Condition, one_moment, refuse_another_kind, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
+from genpool.catalog_sum import close_summed
 from genpool.catalog_upkeep import Upkeep
 from genpool.change_tokens import StageToken, slots_digest
 from genpool.durable import make_directory
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from genpool.present import Family
     from genpool.stages import Pipeline, Stage
 
-_BUSY_SECONDS: Final = 30.0
-_MEMORY: Final = ":memory:"
 _DAMAGE: Final = (sqlite3.DatabaseError, UnicodeError, LookupError, ValueError, TypeError, ArithmeticError)
 """What comes of an index whose bytes are no longer what was written; asked once more of a new one, a mistake of ours
 shows all the same."""
@@ -54,7 +52,6 @@ _MAKINGS: Final = (
     "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
     "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
 )
-_CACHE_KIB: Final = 65_536
 
 _T = TypeVar("_T")
 
@@ -118,13 +115,11 @@ class Catalog:
     # -- opening -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the database."""
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Close the database, and note the sum of its file where it is another one than before."""
+        database, self._database = self._database, None
+        self._drop()
+        if database is not None:
+            close_summed(database, None if self.in_memory else self._layout.catalog)
 
     def _open(self) -> sqlite3.Connection:
         """Return the database, its tables made; one that is damaged or of another kind is made anew."""
@@ -134,12 +129,12 @@ class Catalog:
         for _ in range(2):
             try:
                 make_directory(path.parent)
-                self._database = self._prepared(os.fspath(path))
+                self._database = open_index(os.fspath(path), self._pipeline, self._store.salt)
                 return self._database
             except (OSError, sqlite3.OperationalError):
                 break  # read-only, no space, locked for very long: memory will do
             except _DAMAGE:
-                self._remove()
+                remove_index(self._layout)
         return self._open_in_memory()
 
     def rebuild(self) -> None:
@@ -148,36 +143,24 @@ class Catalog:
         Raises:
             StorageFailed: A stage's folder cannot be listed.
         """
-        self.close()
-        self._remove()
+        self._drop()
+        remove_index(self._layout)
         for stage in self._pipeline:
             self.token(stage)
 
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
-        self._database = self._prepared(_MEMORY)
+        self._database = open_index(MEMORY, self._pipeline, self._store.salt)
         return self._database
 
-    def _remove(self) -> None:
-        """Remove the database with what belongs to it: the log of an old one would be played into a new one."""
-        for ending in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self._layout.catalog.with_name(self._layout.catalog.name + ending).unlink()
-
-    def _prepared(self, where: str) -> sqlite3.Connection:
-        database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            if where != _MEMORY:
-                _refuse_torn(database, Path(where))
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            database.execute("PRAGMA wal_autocheckpoint = 10000")
-            prepare(database, self._pipeline, self._store.salt)
-        except BaseException:
-            database.close()
-            raise
-        return database
+    def _drop(self) -> None:
+        """Close what is damaged or cannot be used, and all that was read of it."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     # -- keeping up --------------------------------------------------------------------------------
 
@@ -188,11 +171,11 @@ class Catalog:
         except GenpoolError:
             raise
         except sqlite3.OperationalError:
-            self.close()  # locked for very long, no space, or another's: memory will do
+            self._drop()  # locked for very long, no space, or another's: memory will do
             self._open_in_memory()
         except _DAMAGE:
-            self.close()  # damaged under our hands: once more, from the files
-            self._remove()
+            self._drop()  # damaged under our hands: once more, from the files
+            remove_index(self._layout)
         return self._answer(stage, question)
 
     def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -293,6 +276,9 @@ class Catalog:
 
     def read_ahead(self) -> None:
         """Begin to read what `on_shelf` will be asked for, while the caller does something else."""
+        if not self._layout.catalog.exists():
+            return  # there is nothing to read, and who only asks in vain leaves nothing behind
+        self._open()  # before: what is damaged is not read
         self._ahead = ShelvesAhead(self._store, self._pipeline, self._pipeline)
 
     def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
@@ -484,13 +470,3 @@ def _near(database: sqlite3.Connection, signature: Signature) -> list[Sequence[s
     found += database.execute(first % "AND replicate = ?", (*of_best, signature.replicate))
     found += database.execute(first % "", of_best)
     return found
-
-
-def _refuse_torn(database: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that ends within a page: SQLite would take what is not there for zeros.
-
-    Raises:
-        sqlite3.DatabaseError: It does, or is no database.
-    """
-    if path.stat().st_size % database.execute("PRAGMA page_size").fetchone()[0]:
-        raise sqlite3.DatabaseError("its last page is torn")

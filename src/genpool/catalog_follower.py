@@ -21,8 +21,10 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from genpool.catalog_opening import open_existing
 from genpool.catalog_reader import stamp_of
-from genpool.catalog_rows import Block, Row, StageWriter, is_prepared, refuse_another_kind, row_of, transaction
+from genpool.catalog_rows import Block, Row, StageWriter, refuse_another_kind, row_of, transaction
+from genpool.catalog_sum import close_summed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -71,10 +73,12 @@ class CatalogFollower:
         with self._alone:
             if self._waiting and not self._given_up:
                 self._write(patience=_PATIENCE)
-            self._close()
+            if self._database is not None:
+                close_summed(self._database, self._layout.catalog)
+                self._database = None
             self._given_up = True
 
-    def _close(self) -> None:
+    def _drop(self) -> None:
         if self._database is not None:
             with suppress(sqlite3.Error):
                 self._database.close()
@@ -99,12 +103,12 @@ class CatalogFollower:
             self._given_up = True  # the next look reads what this would have noted
         if self._given_up:
             self._waiting.clear()
-            self._close()
+            self._drop()
 
     def _opened(self, patience: float) -> sqlite3.Connection | None:
         """Return the index as a look has made it; None where there is none, or one of another kind."""
         if self._database is None:
-            self._database = _open(self._layout, self._pipeline, self._salt, patience)
+            self._database = open_existing(self._layout.catalog, self._pipeline, self._salt, patience)
         return self._database
 
     def _put(self, database: sqlite3.Connection, stage: Stage, moved: Sequence[MovedIn]) -> None:
@@ -141,22 +145,6 @@ def _by_stage(moved: Iterable[MovedIn]) -> Iterator[tuple[Stage, list[MovedIn]]]
         yield found[0].record.stage, found
 
 
-def _open(layout: PoolLayout, pipeline: Pipeline, salt: str, patience: float = _PATIENCE) -> sqlite3.Connection | None:
-    """Open the index if it is there and of this kind; making it is the affair of a look."""
-    if not layout.catalog.is_file():
-        return None
-    database = sqlite3.connect(layout.catalog, timeout=patience, isolation_level=None, check_same_thread=False)
-    try:
-        if is_prepared(database, pipeline, salt):
-            database.execute("PRAGMA synchronous = NORMAL")
-            return database
-    except BaseException:
-        database.close()
-        raise
-    database.close()
-    return None
-
-
 @contextmanager
 def following(store: DirectoryStore, pipeline: Pipeline) -> Iterator[None]:
     """Keep the catalog current with what a store moves into place meanwhile."""
@@ -179,7 +167,7 @@ def note_removed(layout: PoolLayout, pipeline: Pipeline, salt: str, gone: Mappin
         gone: Stage name to the ids of generations that were moved away.
     """
     with suppress(sqlite3.Error, OSError):
-        database = _open(layout, pipeline, salt)
+        database = open_existing(layout.catalog, pipeline, salt, _PATIENCE)
         if database is None:
             return
         try:
@@ -190,5 +178,7 @@ def note_removed(layout: PoolLayout, pipeline: Pipeline, salt: str, gone: Mappin
                     writer.remove([one for one in gen_ids if not os.path.lexists(folder / one)])
                     writer.distrust()
                     writer.finish()
-        finally:
+        except BaseException:
             database.close()
+            raise
+        close_summed(database, layout.catalog)

@@ -7,7 +7,9 @@ the way in which it came to be known.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from genpool.records import Record
     from genpool.stages import Pipeline
 
-_VERSION: Final = 5
+_VERSION: Final = 6
 
 _TABLE_NAMES: Final = ("stages", "digests", "makings", "gens")
 _TABLES: Final = """
@@ -129,15 +131,21 @@ def with_index(database: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Hold the right to write for some statements, which take effect together or not at all."""
+    """Hold the right to write for some statements, which take effect together or not at all; they change the mark."""
     database.execute("BEGIN IMMEDIATE")
     try:
+        database.execute(f"PRAGMA application_id = {int.from_bytes(os.urandom(4)) >> 1}")
         yield
     except BaseException:
         if database.in_transaction:  # some failures have rolled back already
             database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+def mark_of(database: sqlite3.Connection) -> int:
+    """Return what every transaction makes another: by that a sum over the file is known to be of it (`catalog_sum`)."""
+    return int(database.execute("PRAGMA application_id").fetchone()[0])
 
 
 @contextmanager
@@ -198,10 +206,15 @@ class Row(NamedTuple):
 
     def facts(self) -> bytes:
         """Return a digest (16 bytes) over what answers depend on."""
-        return hashed(orjson.dumps(self[_FIRST_FACT:], default=bytes.hex))[:16]
+        return _digest(self[_FIRST_FACT:])
+
+
+def _digest(facts: Sequence[Any]) -> bytes:
+    return hashed(orjson.dumps(facts, default=bytes.hex))[:16]
 
 
 _FIRST_FACT: Final = Row._fields.index("gen_id")
+_ORIGIN: Final = Row._fields.index("origin")
 
 
 def row_without_record(gen_id: str, condition: Condition, problem: str | None = None) -> Row:
@@ -265,9 +278,34 @@ def _bytes_of(digest: object) -> bytes | None:
         return None
 
 
+# --- checking -------------------------------------------------------------------------------------
+
+_FACTS: Final = (
+    f"SELECT g.stage, g.facts, {', '.join(f'g.{name}' for name in Row._fields[_FIRST_FACT:_ORIGIN])}, "  # noqa: S608
+    "h.origin, h.mode, t.digest, m.digest FROM gens g LEFT JOIN makings h ON h.id = g.making "
+    "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
+)
+
+
+def differing_rows(database: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Yield stage and id of rows that do not say what their digests are of; a stage alone where rows are lost."""
+    contents: Counter[str] = Counter()
+    for stage, facts, *said in database.execute(_FACTS):
+        if _digest(said) != facts:
+            yield stage, said[0]
+        contents[stage] += int.from_bytes(facts or b"")
+    noted = dict(database.execute("SELECT stage, content FROM stages"))
+    for stage in noted.keys() | contents.keys():
+        if noted.get(stage) != _as_content(contents[stage]):
+            yield stage, ""
+
+
+def _as_content(total: int) -> str:
+    return f"{total % _MODULUS:032x}"
+
+
 # --- writing --------------------------------------------------------------------------------------
 
-_ORIGIN: Final = Row._fields.index("origin")
 _STORED: Final = ("stamp", *Row._fields[2:_ORIGIN], "facts", "making", "stage")
 _PUT: Final = f"INSERT OR REPLACE INTO gens ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"  # noqa: S608
 
@@ -355,8 +393,7 @@ class StageWriter:
 
     def finish(self) -> None:
         """Write the stage's content."""
-        content = f"{self._content % _MODULUS:032x}"
-        values = (self._stage, self._changed, self._looked, content)
+        values = (self._stage, self._changed, self._looked, _as_content(self._content))
         self._database.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
 
     def _forget(self, gen_ids: Sequence[str]) -> None:

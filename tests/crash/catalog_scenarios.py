@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from genpool.catalog_rows import transaction
 from genpool.pool import Pool
 from tests.catalogs import fill
 from tests.legacy_pools import scan, write_legacy
@@ -24,7 +25,8 @@ def _grow_old(root: Path) -> None:
     path = root / ".genpool" / "catalog.sqlite"
     if path.exists():
         database = sqlite3.connect(path, isolation_level=None)
-        with closing(database), suppress(sqlite3.OperationalError):  # killed before there was a table
+        # no table: killed before there was one; the sum is not noted: it is as a writer leaves it who is killed
+        with closing(database), suppress(sqlite3.OperationalError), transaction(database):
             database.execute("UPDATE stages SET looked = changed + 3000000000 WHERE changed > 0")
 
 

@@ -2,7 +2,8 @@
 
 Random steps: generations added, removed, renamed, exchanged and replaced under their name; texts lost; modification
 times rolled back; slots recorded; looks that were long ago, or by a clock that was set back or forth; what a store of
-ours writes, noted or killed before it could note it; the index deleted. After each the answers are compared.
+ours writes, noted or killed before it could note it; the index deleted, or the sum over its file. After each the
+answers are compared.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sqlite3
 import time
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from genpool.records import Record
 from genpool.signatures import Signature
 from genpool.store import Generation
 from tests.bars import least
-from tests.catalogs import same
+from tests.catalogs import altered, same
 from tests.legacy_pools import record_slots, right_id, scan, write_legacy, write_right
 from tests.small_pools import make_pool, memory_folder, write_spec
 
@@ -67,7 +67,7 @@ class Walk:
             self.add, self.add, self.add_legacy, self.add_legacy, self.commit, self.commit, self.commit_and_die,
             self.remove, self.rename, self.exchange, self.replace, self.replace_by_an_older, self.lose_a_text,
             self.roll_times_back, self.record_a_slot, self.remove_the_folder, self.grow_old, self.grow_old,
-            self.set_the_clock_back, self.set_the_clock_forth, self.delete_the_index, self.nothing,
+            self.set_the_clock_back, self.set_the_clock_forth, self.delete_the_index, self.delete_the_sum, self.nothing,
             self.write_a_manifest, self.write_a_manifest,
         ]  # fmt: skip
 
@@ -164,6 +164,9 @@ class Walk:
         for path in (self.root / ".genpool").glob("catalog.sqlite*"):
             path.unlink()
 
+    def delete_the_sum(self) -> None:
+        (self.root / ".genpool" / "catalog.sqlite-sum").unlink(missing_ok=True)
+
     def grow_old(self) -> None:
         """Make the last look one that was taken three seconds after the last change, a tick of the clock later."""
         self._looked(3 * SECOND)
@@ -178,7 +181,7 @@ class Walk:
         time.sleep(0.011)  # what is done next is done in another tick, as it would be
         self.compare()
         changed = self.folder.stat().st_ctime_ns if self.folder.is_dir() else 0
-        with closing(sqlite3.connect(self.root / ".genpool" / "catalog.sqlite", isolation_level=None)) as database:
+        with altered(self.root / ".genpool" / "catalog.sqlite") as database:
             looked = (changed, max(changed + after, 0), STAGE)
             database.execute("UPDATE stages SET changed = ?, looked = ? WHERE stage = ?", looked)
             if after > 0:

@@ -17,7 +17,7 @@ import pytest
 from genpool.catalog_reader import stamp_of
 from genpool.errors import CorruptFile, CorruptGeneration, StorageFailed
 from genpool.pool import Pool
-from tests.catalogs import SECOND, agrees, indexed_pool, snapshot
+from tests.catalogs import SECOND, agrees, altered, indexed_pool, snapshot
 from tests.conftest import NOT_RUN
 from tests.legacy_pools import (
     CHOICES,
@@ -340,7 +340,7 @@ def test_where_a_snapshot_is_not_trusted_a_directory_with_the_same_change_time_i
 def test_change_times_are_compared_by_inequality(root: Path) -> None:
     """A folder that is older than at the snapshot has changed as well: a backup was put back, the clock set back."""
     snapshot(root, looked=3 * SECOND)
-    with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite", isolation_level=None)) as database:
+    with altered(root / ".genpool" / "catalog.sqlite") as database:
         database.execute("UPDATE stages SET changed = changed + ?, looked = looked + ?", (SECOND, SECOND))
         database.execute("UPDATE gens SET stamp = stamp + ?", (SECOND,))
     assert reads_again(root)

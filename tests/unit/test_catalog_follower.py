@@ -18,6 +18,7 @@ from genpool.catalog_follower import CatalogFollower
 from genpool.directory_store import MovedIn
 from genpool.pool import Pool
 from genpool.testing import ScriptedModel
+from tests.catalogs import altered
 from tests.small_pools import generations, make_pool, models, whole_cohort, write_config
 
 if TYPE_CHECKING:
@@ -149,8 +150,10 @@ def test_a_commit_does_not_wait_for_a_catalog_that_nobody_else_may_even_read(roo
     run(root)
     one = moved_in(root)
     path = root / ".genpool" / "catalog.sqlite"
+    with altered(path) as database:
+        database.execute("DELETE FROM gens")
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        for statement in ("DELETE FROM gens", "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+        for statement in ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
             other.execute(statement)
         pool = Pool.open(root)
         follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
@@ -219,7 +222,7 @@ def moved_in(root: Path) -> MovedIn:
 def note(root: Path, one: MovedIn) -> set[tuple[str, str]]:
     """Forget everything and note one generation; return what the catalog says is there."""
     pool = Pool.open(root)
-    with closing(sqlite3.connect(root / ".genpool" / "catalog.sqlite", isolation_level=None)) as database:
+    with altered(root / ".genpool" / "catalog.sqlite") as database:
         database.execute("DELETE FROM gens")
     follower = CatalogFollower(pool.layout, pool.config.pipeline, pool.store.salt)
     follower.moved_in([one])

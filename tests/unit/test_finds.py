@@ -16,7 +16,7 @@ from genpool.catalog_rows import StageWriter, transaction
 from genpool.catalog_shelf import ShelvesAhead, read_found, read_shelf
 from genpool.finds import NOT_FOUND, Finds, Shelf, find, short
 from genpool.pool import Pool
-from tests.catalogs import CHOICES, indexed_pool
+from tests.catalogs import CHOICES, altered, indexed_pool
 from tests.small_pools import make_pool, models, write_rows, write_spec
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def large(tmp_path: Path) -> Pool:
     pool.run("c", models=models())
     with closing(pool.catalog()) as catalog:
         catalog.token(pool.config.pipeline["draft"])
-    with closing(sqlite3.connect(pool.layout.catalog, isolation_level=None)) as database:
+    with altered(pool.layout.catalog) as database:
         database.execute("CREATE TABLE padding AS SELECT zeroblob(9000000)")
     return pool
 
@@ -139,7 +139,7 @@ def test_what_was_made_ahead_is_used_only_for_the_same_content(large: Pool) -> N
     ahead = ShelvesAhead(large.store, large.config.pipeline, [stage])
     assert ahead.get(stage, content) is None, "few are no shelf"
     ahead.close()
-    with closing(sqlite3.connect(large.layout.catalog, isolation_level=None)) as database, transaction(database):
+    with altered(large.layout.catalog) as database, transaction(database):
         database.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 31000) "
             "INSERT INTO gens (stage, gen_id, state, legacy, making) "

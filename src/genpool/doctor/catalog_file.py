@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from genpool.catalog_reader import stamp_of
 from genpool.catalog_rows import Condition, kind_of, row_of
+from genpool.catalog_sum import CatalogSum
 from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class CatalogFile:
         database = None
         try:
             database = _opened(path.absolute().as_posix())
+            if not checked:
+                CatalogSum(path).holds(noted=False)
             said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")] if not checked else ["ok"]
             if said != ["ok"]:
                 self.defect = "; ".join(said)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from genpool.canonical import sha256
+from genpool.catalog_opening import remove_index
 from genpool.durable import is_there, lies_with_the_file, make_directory, replace_file, storage_errors
 from genpool.errors import CorruptFile, PoolError, StorageFailed, StorageFull
 from genpool.layout import METADATA
@@ -251,9 +252,7 @@ def let_go(folder: Path) -> None:
 
 def finish(one: Round) -> None:
     """Take away what is rebuilt from the pool: the catalog."""
-    for ending in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            one.layout.catalog.with_name(one.layout.catalog.name + ending).unlink()
+    remove_index(one.layout)
 
 
 def refuse_strict(one: Round) -> None:

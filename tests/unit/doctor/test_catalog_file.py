@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from genpool.pool import Pool
-from tests.catalogs import look
+from tests.catalogs import altered, look
 from tests.legacy_pools import write_right
 from tests.sound_pools import (
     first,
@@ -47,7 +45,7 @@ def test_a_damaged_catalog_is_made_anew(root: Path, catalog: Path) -> None:
 
 
 def test_a_catalog_whose_index_is_not_that_of_its_rows_is_made_anew(root: Path, catalog: Path) -> None:
-    with closing(sqlite3.connect(catalog, isolation_level=None)) as database:
+    with altered(catalog) as database:
         database.execute("PRAGMA writable_schema = ON")
         other = "CREATE INDEX gens_of_source ON gens (stage, choices)"
         database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'gens_of_source'", (other,))
@@ -65,7 +63,7 @@ def test_a_catalog_whose_index_is_not_that_of_its_rows_is_made_anew(root: Path, 
     ],
 )
 def test_a_catalog_that_does_not_say_what_the_files_do_is_made_anew(root: Path, catalog: Path, change: str) -> None:
-    with closing(sqlite3.connect(catalog, isolation_level=None)) as database:
+    with altered(catalog) as database:
         database.execute(change)
     assert only(root).kind == "catalog"
     agree(root)
