@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from genpool.catalog_connection import connect
 from genpool.catalog_rows import is_prepared, prepare
 from genpool.catalog_sum import ENDING, CatalogSum, refuse_inconsistent
 
@@ -33,7 +34,10 @@ def open_index(where: str, pipeline: Pipeline, salt: str) -> sqlite3.Connection:
         OSError: It cannot be looked at.
     """
     known = where == MEMORY or _is_known(Path(where), _BUSY_SECONDS)
-    database = sqlite3.connect(where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    if where == MEMORY:
+        database = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+    else:
+        database = connect(Path(where), timeout=_BUSY_SECONDS)
     try:
         if where != MEMORY:
             _refuse_torn(database, Path(where))
@@ -58,7 +62,7 @@ def open_existing(path: Path, pipeline: Pipeline, salt: str, patience: float) ->
     """
     if not path.is_file() or not _is_known(path, patience):
         return None
-    database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    database = connect(path, timeout=patience)
     try:
         if is_prepared(database, pipeline, salt):
             database.execute("PRAGMA synchronous = NORMAL")

@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
+from genpool.catalog_connection import connect
 from genpool.catalog_rows import is_prepared
 from genpool.finds import Shelf, short
 
@@ -108,7 +109,7 @@ class ShelvesAhead:
 
     def _make(self) -> None:
         with suppress(sqlite3.Error, OSError, MemoryError):  # then it is made when it is asked for
-            database = sqlite3.connect(self._store.layout.catalog, isolation_level=None, check_same_thread=False)
+            database = connect(self._store.layout.catalog)
             with closing(database):
                 if not is_prepared(database, self._pipeline, self._store.salt):
                     return

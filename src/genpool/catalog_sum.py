@@ -4,7 +4,8 @@ Every transaction gives the index another *mark*, a random number in the file's 
 its file up, and notes the sum with the mark. So a file with the mark of the sum and other bytes is damaged, and is made
 anew; one with another mark is that of a writer who was killed, and its rows are set against their own digests once.
 
-Accepted: a file that others have open is taken as it is, for the first of them has looked at it and its bytes move.
+Accepted: a file that others have open, or this process already, is taken as it is: the first of them has looked at it,
+and its bytes move.
 What flips meanwhile is not noticed. A sum is taken again after a minute, and at once where the file was touched.
 """
 
@@ -20,6 +21,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from genpool.catalog_connection import connect, without_connections
 from genpool.catalog_reader import stamp_of
 from genpool.catalog_rows import differing_rows, mark_of, one_moment
 from genpool.change_tokens import DISTRUST
@@ -83,6 +85,10 @@ class CatalogSum:
         Raises:
             sqlite3.DatabaseError: Its bytes are not those that were written.
         """
+        with without_connections(self._catalog) as may_be_read:
+            return not may_be_read or self._holds(noted)
+
+    def _holds(self, noted: bool) -> bool:
         for _ in range(_LOOKS):
             if self._is_in_use():
                 return True
@@ -116,7 +122,7 @@ class CatalogSum:
             sqlite3.DatabaseError: The index is damaged, locked or no database.
         """
         if self._is_in_use():
-            database = sqlite3.connect(self._catalog, timeout=patience, isolation_level=None)
+            database = connect(self._catalog, timeout=patience)
             try:
                 mark_of(database)
             finally:
@@ -128,9 +134,9 @@ class CatalogSum:
         Args:
             mark: The mark that the index had then; where it has another by now, the sum is another's to note.
         """
-        with suppress(OSError):
+        with suppress(OSError), without_connections(self._catalog) as may_be_read:
             said = self._said()
-            if self._is_in_use() or (said is not None and said.mark == mark):
+            if not may_be_read or self._is_in_use() or (said is not None and said.mark == mark):
                 return
             with _opened(self._catalog) as file:
                 found = os.fstat(file.fileno())

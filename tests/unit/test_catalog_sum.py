@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from genpool.catalog_connection import connect
 from genpool.catalog_follower import following
 from genpool.catalog_reader import stamp_of
 from genpool.catalog_rows import StageWriter, transaction
@@ -22,9 +23,6 @@ from genpool.catalog_sum import CatalogSum
 from genpool.pool import Pool
 from tests.catalogs import agrees, altered, indexed_pool
 from tests.legacy_pools import write_legacy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -180,3 +178,67 @@ def test_of_several_that_have_it_open_the_last_one_sums_it_up(root: Path, index:
     both[1 - first].close()
     assert CatalogSum(index).holds(), "it is known to be sound"
     assert kept(root, index)
+
+
+# --- the locks of the process -----------------------------------------------------------------------
+
+
+def locks_on(index: Path) -> set[str]:
+    """Return which bytes of a file this process has locked, as the kernel says of its descriptors."""
+    found = set()
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if one.stat().st_ino == index.stat().st_ino:
+                said = (Path("/proc/self/fdinfo") / one.name).read_text().splitlines()
+                found |= {line.split(":", 1)[1] for line in said if line.startswith("lock:")}
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's list of locks is Linux'")
+@pytest.mark.parametrize("also", ["another look", "a run", "doctor", "a sum", "a sum that is noted"])
+def test_no_lock_of_an_open_index_is_lost(root: Path, index: Path, also: str) -> None:
+    pool = Pool.open(root)
+    stage = pool.config.pipeline["draft"]
+    with closing(pool.catalog()) as catalog:
+        catalog.token(stage)
+        before = locks_on(index)
+        assert before, "SQLite has none, so that this shows nothing"
+        sum_of(index).unlink()
+        if also == "another look":
+            with closing(pool.catalog()) as other:
+                other.token(stage)
+        elif also == "a run":
+            with following(pool.store, pool.config.pipeline):
+                write_legacy(root, "draft", "late", "row-0", "plain", "writer")
+        elif also == "doctor":
+            pool.examine()
+        elif also == "a sum":
+            assert CatalogSum(index).holds()
+        else:
+            CatalogSum(index).put(0)
+        assert locks_on(index) >= before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's list of locks is Linux'")
+def test_a_descriptor_that_is_closed_costs_the_locks(root: Path, index: Path) -> None:
+    """What the tests above are there for: they would notice it."""
+    pool = Pool.open(root)
+    with closing(pool.catalog()) as catalog:
+        catalog.token(pool.config.pipeline["draft"])
+        assert locks_on(index)
+        index.read_bytes()
+        assert not locks_on(index)
+
+
+def test_connections_are_counted_until_they_are_closed_whatever_they_are_called_by(root: Path, index: Path) -> None:
+    link = root / "link"
+    link.symlink_to(index.parent)
+    one, two = connect(index), connect(link / index.name)
+    flip(index, index.read_bytes().index(b"row-0"))
+    assert CatalogSum(index).holds(), "it is in use, and left alone"
+    one.close()
+    one.close()
+    assert CatalogSum(index).holds(), "the other has it open"
+    two.close()
+    with pytest.raises(sqlite3.DatabaseError):
+        CatalogSum(index).holds()

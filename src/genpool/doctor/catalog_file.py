@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from genpool.catalog_connection import connect
 from genpool.catalog_reader import stamp_of
 from genpool.catalog_rows import Condition, kind_of, row_of
 from genpool.catalog_sum import CatalogSum
@@ -19,6 +20,7 @@ from genpool.change_tokens import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from genpool.doctor.examined import Examined
     from genpool.records import Record
@@ -71,9 +73,9 @@ class CatalogFile:
             return None
         database = None
         try:
-            database = _opened(path.absolute().as_posix())
             if not checked:
-                CatalogSum(path).holds(noted=False)
+                CatalogSum(path).holds(noted=False)  # before it is opened: then its bytes are left alone
+            database = _opened(path.absolute())
             said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")] if not checked else ["ok"]
             if said != ["ok"]:
                 self.defect = "; ".join(said)
@@ -155,9 +157,9 @@ class CatalogFile:
             return None
 
 
-def _opened(path: str) -> sqlite3.Connection:
+def _opened(path: Path) -> sqlite3.Connection:
     """Open a database for reading, on a disk that cannot be written too."""
-    uri = f"file:{quote(path)}?mode=ro"
+    uri = f"file:{quote(path.as_posix())}?mode=ro"
     # where the files that go with its log cannot be made, nobody writes it either
-    fixed = not os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120 - the path of an URI is text
-    return sqlite3.connect(f"{uri}&immutable=1" if fixed else uri, timeout=5.0, isolation_level=None, uri=True)
+    fixed = not os.access(path.parent, os.W_OK)
+    return connect(path, address=f"{uri}&immutable=1" if fixed else uri)
