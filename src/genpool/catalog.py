@@ -16,13 +16,12 @@ process learned meanwhile is never overwritten by what was true before. That a f
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from dataclasses import dataclass
 from operator import eq
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from genpool.catalog_opening import MEMORY, open_index, remove_index
+from genpool.catalog_opening import open_in_memory, open_index, remove_index
 from genpool.catalog_rows import ODD, Condition, one_moment, refuse_another_kind, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.catalog_sum import close_summed
@@ -129,7 +128,7 @@ class Catalog:
         for _ in range(2):
             try:
                 make_directory(path.parent)
-                self._database = open_index(os.fspath(path), self._pipeline, self._store.salt)
+                self._database = open_index(path, self._pipeline, self._store.salt)
                 return self._database
             except (OSError, sqlite3.OperationalError):
                 break  # read-only, no space, locked for very long: memory will do
@@ -150,7 +149,7 @@ class Catalog:
 
     def _open_in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
-        self._database = open_index(MEMORY, self._pipeline, self._store.salt)
+        self._database = open_in_memory(self._pipeline, self._store.salt)
         return self._database
 
     def _drop(self) -> None:

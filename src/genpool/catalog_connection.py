@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +24,34 @@ os.register_at_fork(before=_CHANGING.acquire, after_in_parent=_CHANGING.release,
 
 
 class _Counted(sqlite3.Connection):
-    """A connection that is counted until it is closed."""
+    """A connection that is counted until it is closed, or nobody has it any more."""
 
-    counted_as: str | None = None
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.counted_as: frozenset[str] = frozenset()
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        cursor = self.cursor()
+        self._cursors.add(cursor)
+        return cursor.execute(sql, parameters)
 
     def close(self) -> None:
+        """Close it with its cursors: by one that has more rows to give, SQLite keeps the file open."""
+        for cursor in self._cursors:
+            with suppress(sqlite3.Error):
+                cursor.close()
         super().close()
         with _CHANGING:
-            if self.counted_as is not None:
-                _release(self.counted_as)
-                self.counted_as = None
+            _OPEN.subtract(self.counted_as)
+            for name in self.counted_as:
+                if not _OPEN[name]:
+                    del _OPEN[name]
+            self.counted_as = frozenset()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the end of the interpreter anything may be gone
+            self.close()
 
 
 def connect(catalog: Path, *, timeout: float = 5.0, address: str | None = None) -> sqlite3.Connection:
@@ -46,10 +65,7 @@ def connect(catalog: Path, *, timeout: float = 5.0, address: str | None = None) 
     Raises:
         sqlite3.Error: It cannot be opened.
     """
-    name = _name_of(catalog)
     with _CHANGING:
-        _OPEN[name] += 1
-    try:
         database = sqlite3.connect(
             address or catalog,
             timeout=timeout,
@@ -58,31 +74,23 @@ def connect(catalog: Path, *, timeout: float = 5.0, address: str | None = None) 
             uri=address is not None,
             factory=_Counted,
         )
-    except BaseException:
-        with _CHANGING:
-            _release(name)
-        raise
-    _as_counted(database).counted_as = name
-    return database
+        assert isinstance(database, _Counted)
+        database.counted_as = _names_of(catalog)
+        _OPEN.update(database.counted_as)
+        return database
 
 
 @contextmanager
 def without_connections(catalog: Path) -> Iterator[bool]:
     """Let no connection of this process to an index be opened meanwhile; give whether there is none."""
     with _CHANGING:
-        yield not _OPEN[_name_of(catalog)]
+        yield not any(_OPEN[name] for name in _names_of(catalog))
 
 
-def _as_counted(database: Any) -> _Counted:
-    assert isinstance(database, _Counted)
-    return database
-
-
-def _name_of(catalog: Path) -> str:
-    return os.path.realpath(catalog)
-
-
-def _release(name: str) -> None:
-    _OPEN[name] -= 1
-    if not _OPEN[name]:
-        del _OPEN[name]
+def _names_of(catalog: Path) -> frozenset[str]:
+    """Return by what a file is known, also when it was moved since, or has another path."""
+    names = {os.path.realpath(catalog)}
+    with suppress(OSError):
+        found = catalog.stat()
+        names.add(f"{found.st_dev}:{found.st_ino}")
+    return frozenset(names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from genpool.catalog_connection import connect
@@ -12,46 +11,51 @@ from genpool.catalog_rows import is_prepared, prepare
 from genpool.catalog_sum import ENDING, CatalogSum, refuse_inconsistent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from genpool.layout import PoolLayout
     from genpool.stages import Pipeline
 
-MEMORY: Final = ":memory:"
 _BUSY_SECONDS: Final = 30.0
 _CACHE_KIB: Final = 65_536
 
 
-def open_index(where: str, pipeline: Pipeline, salt: str) -> sqlite3.Connection:
+def open_index(catalog: Path, pipeline: Pipeline, salt: str) -> sqlite3.Connection:
     """Open the index, its tables made; nothing is taken from one of another kind.
-
-    Args:
-        where: Its path, or `MEMORY`.
-        pipeline: The pool's pipeline.
-        salt: The pool's salt.
 
     Raises:
         sqlite3.OperationalError: It cannot be written here, or is locked for long.
-        sqlite3.DatabaseError: It is damaged.
+        sqlite3.DatabaseError: It is damaged, or no file.
         OSError: It cannot be looked at.
     """
-    known = where == MEMORY or _is_known(Path(where), _BUSY_SECONDS)
-    if where == MEMORY:
-        database = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
-    else:
-        database = connect(Path(where), timeout=_BUSY_SECONDS)
+    if catalog.is_symlink():  # what goes with its log would lie beside what it points at
+        raise sqlite3.DatabaseError("it is a link")
+    known = _is_known(catalog, _BUSY_SECONDS)
+    database = connect(catalog, timeout=_BUSY_SECONDS)
     try:
-        if where != MEMORY:
-            _refuse_torn(database, Path(where))
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        database.execute("PRAGMA wal_autocheckpoint = 10000")
-        prepare(database, pipeline, salt)
+        _refuse_torn(database, catalog)
+        _prepare(database, pipeline, salt)
         if not known:
             refuse_inconsistent(database)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def open_in_memory(pipeline: Pipeline, salt: str) -> sqlite3.Connection:
+    """Return an index that is gone when it is closed."""
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _prepare(database, pipeline, salt)
+    return database
+
+
+def _prepare(database: sqlite3.Connection, pipeline: Pipeline, salt: str) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    database.execute("PRAGMA wal_autocheckpoint = 10000")
+    prepare(database, pipeline, salt)
 
 
 def open_existing(path: Path, pipeline: Pipeline, salt: str, patience: float) -> sqlite3.Connection | None:

@@ -35,6 +35,16 @@ ENDING: Final = "-sum"
 _MARK_AT: Final = 68  # of SQLite's header: the application id
 _PORTION: Final = 1 << 18  # bytes summed up at once: they stay in the processor's cache
 _LOOKS: Final = 3  # at a file that others write meanwhile
+_NOT_ITS_FAULT: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 _HOLDS: Final = 60_000_000_000  # nanoseconds
 
 
@@ -154,8 +164,8 @@ class CatalogSum:
     def _note(self, now: _Sum) -> None:
         try:
             self._write(now.as_line())
-        except PermissionError:
-            self._path.unlink()  # another user's
+        except OSError:
+            self._path.unlink()  # another user's, or a link
             self._write(now.as_line())
 
     def _write(self, line: bytes) -> None:
@@ -209,12 +219,17 @@ def refuse_inconsistent(database: sqlite3.Connection) -> None:
     Raises:
         sqlite3.DatabaseError: They are not.
     """
-    with one_moment(database):
-        said = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
-        for stage, gen_id in differing_rows(database):
-            raise sqlite3.DatabaseError(f"{stage} {gen_id}: its row is not what was written")
+    try:
+        with one_moment(database):
+            said = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if said != "ok":
+                raise sqlite3.DatabaseError(said)
+            for stage, gen_id in differing_rows(database):
+                raise sqlite3.DatabaseError(f"{stage} {gen_id}: its row is not what was written")
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _NOT_ITS_FAULT:
+            raise
+        raise sqlite3.DatabaseError(str(error)) from error  # text that is not UTF-8, a table by another name
 
 
 def _opened(path: Path) -> FileIO:

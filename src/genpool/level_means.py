@@ -54,7 +54,7 @@ def mean_scores(judgements: pl.DataFrame, by: Sequence[str], *, one_scale: bool 
     means = _means(valued.select(keys)[texts["row"]], texts)
     table = facts.join(means, on=keys, how="left", nulls_equal=True)
     table = table.with_columns(_note()).sort(keys, nulls_last=True)
-    others = texts.filter(~pl.col("whole"))["text"].n_unique()  # a text can stand in several groups
+    others = texts.filter(~pl.col("whole"))["text"].drop_nulls().n_unique()  # a text can stand in several groups
     notes = (*left_out(judgements), *_scale_notes(table, others))
     return Table(table.select(*by, "mean", "scale", "texts", "judgements", "note"), notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -96,6 +97,25 @@ def test_where_there_is_no_sum_the_rows_are_set_against_their_digests(root: Path
         assert database.execute(change).rowcount
     sum_of(index).unlink()
     assert not kept(root, index)
+
+
+def test_text_that_is_none_any_more_is_damage(root: Path, index: Path) -> None:
+    """SQLite calls it an operational error, as it does a lock."""
+    sum_of(index).unlink()
+    at = index.read_bytes().index(b"old-1")
+    with index.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xef")
+    assert not kept(root, index)
+    assert kept(root, index)
+
+
+def test_an_index_that_is_a_link_is_made_anew_in_its_place(root: Path, index: Path) -> None:
+    elsewhere = index.rename(root.parent / "elsewhere.sqlite")
+    index.symlink_to(elsewhere)
+    agrees(root)
+    assert not index.is_symlink()
+    assert kept(root, index)
 
 
 def test_a_run_notes_nothing_in_a_damaged_index(root: Path, index: Path) -> None:
@@ -242,3 +262,33 @@ def test_connections_are_counted_until_they_are_closed_whatever_they_are_called_
     two.close()
     with pytest.raises(sqlite3.DatabaseError):
         CatalogSum(index).holds()
+
+
+def test_an_index_is_open_until_its_last_row_is_read_or_given_up(root: Path, index: Path) -> None:
+    database = connect(index)
+    rows = database.execute("SELECT gen_id FROM gens")
+    assert next(rows)
+    assert locks_on(index)
+    database.close()
+    assert not locks_on(index), "it is closed, and not only forgotten"
+    with pytest.raises(sqlite3.ProgrammingError):
+        next(rows)
+
+
+def test_a_connection_that_nobody_closes_is_counted_no_longer_than_it_lives(root: Path, index: Path) -> None:
+    database = connect(index)
+    flip(index, index.read_bytes().index(b"row-0"))
+    assert CatalogSum(index).holds()
+    del database
+    gc.collect()
+    with pytest.raises(sqlite3.DatabaseError):
+        CatalogSum(index).holds()
+
+
+def test_an_index_that_was_moved_is_still_open(root: Path, index: Path) -> None:
+    with closing(connect(index)) as database:
+        assert database.execute("SELECT count(*) FROM gens").fetchone()[0]
+        before = locks_on(index)
+        moved = root.rename(root.with_name("moved")) / index.relative_to(root)
+        assert CatalogSum(moved).holds()
+        assert locks_on(moved) == before
