@@ -37,7 +37,7 @@ from make_pool import Shape, make_pool, thin
 from measure import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SIZES: Final = (1_000, 10_000, 100_000)
 FULL: Final = (*SIZES, 1_000_000)
@@ -209,8 +209,8 @@ def signac_project(folder: Path, tasks: int) -> Question:
     return Question("signac", ("-c", SIGNAC, os.fspath(folder), str(tasks)), is_floor=True)
 
 
-def measure(folder: Path, tasks: int, rounds: int, processes: int) -> dict[str, Cost]:
-    """Return what every question costs in a pool of so many tasks, floors included.
+def measure(folder: Path, tasks: int, rounds: int, processes: int) -> Iterator[dict[str, Cost]]:
+    """Yield what every question costs in a pool of so many tasks, floors included; again whenever more is known.
 
     Raises:
         RuntimeError: A question failed, or was answered otherwise without the caches.
@@ -223,29 +223,34 @@ def measure(folder: Path, tasks: int, rounds: int, processes: int) -> dict[str, 
     nothing = Question("run, nothing to do", ("run", "whole", "-q", "--json"), varies=True)
     nothing.ask(root)  # the first look of all
     _rounds(best, root, rounds, [nothing])
+    yield best
     thin(root, Shape(tasks, present=90))
     time.sleep(DISTRUST)
     least = min(rounds, 2)
     first = Question("first look (status)", ("status", "whole", "--json"), prepare=partial(forget, root))
-    removed = Question("doctor", ("doctor", "--json"))
-    _rounds(best, root, least, [*floors(root), peer, first, removed])
+    _rounds(best, root, least, [*floors(root)[:-1], peer, first])
+    yield best
     opened = Question(
         "id (opens the pool)", ("id", "draft", "combo_id=a", "template_id=b", "llm_model_id=c", "replicate=1")
     )
     noticing = Question("nothing changed", ("-c", NOTICING, os.fspath(root)), is_floor=True, varies=True, inside=True)
     asked = documents(root)
     answers = _rounds(best, root, rounds, [opened, noticing, *asked])
+    yield best
     built = Question("manifest build", ("manifest", "build", "whole"), prepare=partial(_without_manifests, root))
     _rounds(best, root, least, [built])
+    yield best
     known = [replace(one, name=f"{one.name}, manifest") for one in asked if one.name in {"status", "missing"}]
     for name, answer in _rounds(best, root, rounds, known).items():
         _same(answers[name.removesuffix(", manifest")], answer, name)
+    _rounds(best, root, least, [floors(root)[-1], Question("doctor", ("doctor", "--json"))])
+    yield best
     _say(f"{tasks:,} tasks: every cache deleted, asked again")
     for question in asked:
         forget(root)
         _same(answers[question.name], question.ask(root)[1], question.name)
     _say(f"{tasks:,} tasks: {len(asked)} answers are the same bytes")
-    return best
+    yield best
 
 
 def _without_manifests(root: Path) -> None:
@@ -362,9 +367,10 @@ def main() -> None:
     found: dict[int, Mapping[str, Cost]] = {}
     with tempfile.TemporaryDirectory(dir=given.directory, prefix="genpool-scale-") as folder:
         for tasks in sizes:
-            found[tasks] = measure(Path(folder), tasks, given.rounds, given.processes)
-            if given.page:  # after every size: the last one takes most of an hour
-                write_into(given.page, f"{said}{as_markdown(tables(found))}")
+            for best in measure(Path(folder), tasks, given.rounds, given.processes):
+                found[tasks] = best
+                if given.page:  # as it becomes known: the last size takes more than an hour
+                    write_into(given.page, f"{said}{as_markdown(tables(found))}")
             _say(f"{tasks:,} tasks: removing the pool")
             shutil.rmtree(Path(folder) / f"pool-{tasks}")
     if given.markdown:

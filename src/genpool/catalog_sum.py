@@ -6,7 +6,7 @@ anew; one with another mark is that of a writer who was killed, and its rows are
 
 Accepted: a file that others have open, or this process already, is taken as it is: the first of them has looked at it,
 and its bytes move.
-What flips meanwhile is not noticed. A sum is taken again after a minute, and at once where the file was touched.
+What flips meanwhile is not noticed. A sum is taken again after an hour, and at once where the file was touched.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NOT_ITS_FAULT: Final = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
 }
-_HOLDS: Final = 60_000_000_000  # nanoseconds
+_HOLDS: Final = 3_600_000_000_000  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class CatalogSum:
             os.close(descriptor)
 
     def _is_recent(self, found: os.stat_result) -> bool:
-        """Return whether the sum was taken within a minute, and of a file that had not just been written."""
+        """Return whether the sum was taken within an hour, and of a file that had not just been written."""
         taken = self._path.stat().st_mtime_ns
         return 0 <= time.time_ns() - taken < _HOLDS and taken - found.st_ctime_ns > DISTRUST
 
