@@ -81,12 +81,18 @@ def coverage(members: pl.DataFrame, judgements: pl.DataFrame, by: Sequence[str] 
         .with_columns(pl.when(pl.col("stage").is_in(judged_stages)).then("judged").alias("judged"))
     )
     notes = ["there are no members: nothing is wanted, and nothing was made"] if table.is_empty() else []
-    missing, wanted = int(table["missing"].sum()), int(table["wanted"].sum())
-    if missing:
-        notes.append(f"half run: {missing} of {wanted} members are missing; what is said is said of the rest")
+    notes += half_run(members)
     if int(table["unusable"].sum()):
         notes.append(f"{table['unusable'].sum()} members are unusable; `genpool status` says which and why")
     return Table(table, tuple(notes))
+
+
+def half_run(members: pl.DataFrame) -> list[str]:
+    """Return a note where members are missing (`scores.member_lineages`), so that tables are of what there is."""
+    missing = int((members["state"] == "missing").sum())
+    if not missing:
+        return []
+    return [f"half run: {missing} of {len(members)} members are missing; what is said is said of the rest"]
 
 
 def _choices(members: pl.DataFrame) -> list[str]:

@@ -158,6 +158,8 @@ def test_a_second_migration_waits_for_the_first_to_be_closed(golden: Golden) -> 
     for words in (("purge", "spring", "--yes"), ("reparse", "--yes")):
         refused(root, *words, by=f"{first} was applied and is not closed yet")
     assert genpool(root, "run", "spring").returncode == 0, "a run may go on: what it makes is kept by a rollback"
+    refused(root, "migrate", "close", by=f"{first} is not verified")
+    assert genpool(root, "migrate", "verify").returncode == 0
     assert genpool(root, "migrate", "close").returncode == 0
     assert genpool(root, "migrate", "plan", "--salt", "pepper").returncode == 3
     assert len(list((root / "migrations").iterdir())) == 2

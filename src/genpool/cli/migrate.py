@@ -169,12 +169,13 @@ def rollback(root: str | None, migration_id: str | None, *, as_json: bool) -> No
 
 @command.command("close")
 @_ID
+@click.option("--unverified", is_flag=True, help="Also where no verification has found everything as planned.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def close(root: str | None, migration_id: str | None, *, as_json: bool) -> None:
-    """Drop the originals of a migration; its mapping and reports stay. There is no rollback after it."""
+def close(root: str | None, migration_id: str | None, *, unverified: bool, as_json: bool) -> None:
+    """Drop the originals of a verified migration; its mapping and reports stay. There is no rollback after it."""
     with _opened(root, quiet=as_json) as (migrations, _):
-        stands = migrations.close(_chosen(migrations, migration_id, {"applied"}))
+        stands = migrations.close(_chosen(migrations, migration_id, {"applied"}), unverified=unverified)
     _tell_standing(stands, "", as_json=as_json)
 
 
@@ -382,11 +383,12 @@ def _next(one: Standing, at_work: list[str]) -> str:
     if any(verb.endswith(name) for verb in at_work):
         left = f", about {duration(one.seconds_left)} left" if one.seconds_left is not None else ""
         return f"{name}: at work{left}"
+    kept = f"keep it: genpool migrate close {name}" if one.verified else f"next: genpool migrate verify {name}"
     following = {
         "planned": f"next: genpool migrate rehearse {name}",
         "applying": f"interrupted; go on: genpool migrate resume {name}; take it back: genpool migrate rollback {name}",
         "rolling-back": f"interrupted; go on: genpool migrate resume {name}",
-        "applied": f"keep it: genpool migrate close {name}; take it back: genpool migrate rollback {name}",
+        "applied": f"{kept}; take it back: genpool migrate rollback {name}",
         "rolled-back": f"apply it again: genpool migrate apply {name}",
         "closed": "done; its mapping and reports stay",
     }[one.state]

@@ -48,7 +48,8 @@ def command(
     from genpool.cli.arguments import refuse_together, typed_levels, usage
     from genpool.cli.output import print_json
     from genpool.pool import Pool
-    from genpool.scores import axes_of
+    from genpool.scores import axes_of, member_lineages
+    from genpool.tables import Table, half_run
 
     refuse_together(by=by, pivot=pivot, top=top is not None, coverage=coverage)
     if rank is not None and top is None:
@@ -63,11 +64,12 @@ def command(
         rank=rank,
         coverage=coverage,
     )
+    notes = list(table.notes) if coverage else [*table.notes, *half_run(member_lineages(scope))]
     if as_json:
-        document = {"rows": table.frame.to_dicts(), "notes": list(table.notes)}
+        document = {"rows": table.frame.to_dicts(), "notes": notes}
         print_json({"format": "genpool.scores/1", "cohorts": list(cohort), **document})
     else:
-        print_scores(table)
+        print_scores(Table(table.frame, tuple(notes)))
 
 
 def _table(

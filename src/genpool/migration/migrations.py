@@ -217,18 +217,27 @@ class Migrations:
                 write_report(one, report)
         return report
 
-    def close(self, migration_id: str) -> Standing:
+    def close(self, migration_id: str, *, unverified: bool = False) -> Standing:
         """Drop the originals of an applied migration; mapping and reports stay.
+
+        Args:
+            migration_id: The migration.
+            unverified: Whether it is closed also where no `verify` since has found everything as planned.
 
         Raises:
             PoolBusy: Somebody uses the pool.
-            DoesNotFit: It is not applied.
+            DoesNotFit: It is not applied, or not verified.
         """
         with self._alone(f"genpool migrate close {migration_id}", migration_id):
             one = self._last_round(migration_id)
             state = one.journal.state if one else kinds.PLANNED
             if one is None or state not in {kinds.APPLIED, kinds.CLOSED}:
                 raise DoesNotFit(f"{migration_id} is {state}: only an applied one can be closed")
+            if state == kinds.APPLIED and not unverified and not standing(self._layout, migration_id).verified:
+                raise DoesNotFit(
+                    f"{migration_id} is not verified, and once it is closed there is no way back",
+                    hint=f"genpool migrate verify {migration_id}",
+                )
             with storage_errors("cannot close the migration"):
                 if state != kinds.CLOSED:
                     one.journal.add(kinds.CLOSED)
