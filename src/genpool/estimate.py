@@ -92,6 +92,8 @@ class Estimate:
     """Models that are called, have a price, and no limit of tokens: nobody can say what a call costs at the most."""
     without_history: int = 0
     """Calls for which the pool has no history, so that limits were used."""
+    without_length: int = 0
+    """Of these, calls whose answers have no limit either: they are counted as nothing."""
 
     def as_json(self) -> dict[str, Json]:
         """Return the estimate as a JSON object."""
@@ -104,6 +106,7 @@ class Estimate:
             "models_without_a_price": list(self.unpriced),
             "models_without_a_limit": list(self.unlimited),
             "calls_without_history": self.without_history,
+            "calls_without_a_length": self.without_length,
         }
 
 
@@ -324,4 +327,5 @@ def _with(total: Estimate, one: tuple[Range, Range, bool], model: str, count: in
         cost=cost,
         unpriced=tuple(sorted(unpriced)),
         without_history=total.without_history + (0 if from_history else count),
+        without_length=total.without_length + (0 if from_history or tokens_out.high else count),
     )

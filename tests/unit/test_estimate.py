@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genpool.cli.plan import print_estimate
 from genpool.estimate import Range
 from genpool.llm.client import Completion
 from genpool.pool import Pool
@@ -40,6 +41,24 @@ def test_without_history_limits_bound_it_and_it_says_so(pool: Pool) -> None:
     assert (expected.calls, expected.without_history) == (calls, calls)
     assert expected.output_tokens.low <= expected.output_tokens.expected <= expected.output_tokens.high
     assert expected.input_tokens.low < expected.input_tokens.high
+
+
+def test_answers_of_which_nobody_knows_how_long_they_will_be_are_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_pool(tmp_path / "pool", models={"writer": "{client: scripted}", "judge": PRICED["judge"]})
+    whole_cohort(made.root)
+    pool = Pool.open(made.root)
+    plan = pool.plan("c")
+    expected = pool.estimate(plan)
+    unknown = sum(
+        plan.model_of(stage, at) == "writer" for stage in plan.stages for at in stage.to_make() if not stage.copies(at)
+    )
+    assert 0 < expected.without_length <= unknown, "a template may have a limit of its own"
+    print_estimate(expected)
+    assert f"how long {expected.without_length} answers will be is not known" in capsys.readouterr().out
+    pool.run("c", models=models())
+    assert pool.estimate(pool.plan("c")).without_length == 0
 
 
 def test_models_without_a_price_are_named_and_left_out_of_the_cost(pool: Pool) -> None:

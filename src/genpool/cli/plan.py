@@ -140,6 +140,11 @@ def print_estimate(expected: Estimate) -> None:
     print(f"out about {tokens_out.expected:,.0f} ({tokens_out.low:,.0f} to {tokens_out.high:,.0f})", end="")
     rough = expected.without_history
     print(f"; rough for {many(rough, 'call')} of a kind that the pool has not seen" if rough else "")
+    if expected.without_length:
+        unknown = many(expected.without_length, "answer")
+        print(
+            f"how long {unknown} will be is not known (no max_tokens, none seen yet): counted as 0, so it will be more"
+        )
     if expected.cost is not None:
         cost = expected.cost
         print(f"cost about {cost.expected:.4f} ({cost.low:.4f} to {cost.high:.4f})", end="")
