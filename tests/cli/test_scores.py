@@ -93,6 +93,7 @@ def test_coverage_of_a_cohort_that_is_half_run(genpool: Type, demo: Path) -> Non
         (["demo", "--top", "3", "--rank", "noveltie"], "nothing was judged by 'noveltie'"),
         (["demo", "--rank", "novelty"], "--rank says what --top goes by"),
         (["demo", "--top", "3", "--by", "rubric"], "exclude each other"),
+        (["demo", "--by", ""], "--by names no axis"),
         (["nobody"], "cohort 'nobody' has no membership"),
     ],
 )

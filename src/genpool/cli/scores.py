@@ -54,11 +54,14 @@ def command(
     refuse_together(by=by, pivot=pivot, top=top is not None, coverage=coverage)
     if rank is not None and top is None:
         raise usage("--rank says what --top goes by: give --top too")
+    levels = typed_levels(by)
+    if by and not levels:
+        raise usage("--by names no axis")
     scope = Pool.find(root).wide_scope(cohort)
     table = _table(
         scope,
         axes_of(scope.pipeline),
-        by=typed_levels(by),
+        by=levels,
         pivot=tuple(typed_levels([one]) for one in pivot) if pivot else (),
         top=top,
         rank=rank,
