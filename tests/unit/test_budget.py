@@ -198,6 +198,7 @@ def test_two_ledgers_see_each_others_intents(tmp_path: Path) -> None:
                 await ledger.intend("draft", "d_4", "writer", 1.0)
             assert error.value.pending is pending
         one.settle(first, "committed", {"cost": 0.25, "input_tokens": 1, "output_tokens": 2})
+        await until(lambda: b"committed" in one.path.read_bytes())  # nobody waits for a settlement
         with pytest.raises(BudgetReached):
             await other.intend("draft", "d_5", "writer", 1.0)
         await other.intend("draft", "d_6", "writer", 0.75)
