@@ -203,6 +203,9 @@ def test_of_several_that_have_it_open_the_last_one_sums_it_up(root: Path, index:
 # --- the locks of the process -----------------------------------------------------------------------
 
 
+told_by_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word on locks is Linux'")
+
+
 def locks_on(index: Path) -> set[str]:
     """Return which bytes of a file this process has locked, as the kernel says of its descriptors."""
     found = set()
@@ -214,7 +217,7 @@ def locks_on(index: Path) -> set[str]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's list of locks is Linux'")
+@told_by_linux
 @pytest.mark.parametrize("also", ["another look", "a run", "doctor", "a sum", "a sum that is noted"])
 def test_no_lock_of_an_open_index_is_lost(root: Path, index: Path, also: str) -> None:
     pool = Pool.open(root)
@@ -239,7 +242,7 @@ def test_no_lock_of_an_open_index_is_lost(root: Path, index: Path, also: str) ->
         assert locks_on(index) >= before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's list of locks is Linux'")
+@told_by_linux
 def test_a_descriptor_that_is_closed_costs_the_locks(root: Path, index: Path) -> None:
     """What the tests above are there for: they would notice it."""
     pool = Pool.open(root)
@@ -264,6 +267,7 @@ def test_connections_are_counted_until_they_are_closed_whatever_they_are_called_
         CatalogSum(index).holds()
 
 
+@told_by_linux
 def test_an_index_is_open_until_its_last_row_is_read_or_given_up(root: Path, index: Path) -> None:
     database = connect(index)
     rows = database.execute("SELECT gen_id FROM gens")
@@ -285,6 +289,7 @@ def test_a_connection_that_nobody_closes_is_counted_no_longer_than_it_lives(root
         CatalogSum(index).holds()
 
 
+@told_by_linux
 def test_an_index_that_was_moved_is_still_open(root: Path, index: Path) -> None:
     with closing(connect(index)) as database:
         assert database.execute("SELECT count(*) FROM gens").fetchone()[0]
