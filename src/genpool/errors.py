@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -288,6 +288,9 @@ class WeightsInvalid(ModelUnavailable):
     kind = "weights-invalid"
 
 
+_MOST_NAMED: Final = 30
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the hint that offers the nearest known names, or None where nothing is near."""
     candidates = list(known)
@@ -296,5 +299,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return f"did you mean {close[0]!r}?"
     if not candidates:
         return None
-    shown = ", ".join(sorted(candidates)[:12])
-    return f"known: {shown}" + (", …" if len(candidates) > 12 else "")
+    shown = ", ".join(sorted(candidates)[:_MOST_NAMED])
+    left = len(candidates) - _MOST_NAMED
+    return f"known: {shown}" + (f", and {left} more" if left > 0 else "")

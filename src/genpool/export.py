@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from genpool.errors import DoesNotFit, InvalidSignature, PoolError
 from genpool.scores import MADE_STATES, aggregated_scores, axes_of, judging, member_lineages
-from genpool.tables import Table, generation_scores
+from genpool.tables import Table, generation_scores, half_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +61,8 @@ def export(
 
     names = [stage.name for stage in exported_stages(scope.pipeline, stages)]
     judgements = aggregated_scores(scope, reasons=reasons)
-    members = member_lineages(scope).filter(pl.col("stage").is_in(names) & pl.col("state").is_in(MADE_STATES))
+    wanted = member_lineages(scope).filter(pl.col("stage").is_in(names))
+    members = wanted.filter(pl.col("state").is_in(MADE_STATES))
     if members.is_empty():
         raise DoesNotFit(f"there is no text of stage {' or '.join(names)}", hint="`genpool status` says what was made")
     members = members.drop(
@@ -77,7 +78,8 @@ def export(
     table = table.join(_nested(judgements), on="gen_id", how="left", maintain_order="left")
     unread = read["problem"].drop_nulls()
     notes = [f"{len(unread)} of {table.height} texts cannot be read; the first: {unread[0]}"] if len(unread) else []
-    return Table(table, (*notes, *summary.notes))
+    scored = summary.notes if table["judgements"].null_count() < table.height else ()  # else nothing here has scores
+    return Table(table, (*notes, *half_run(wanted), *scored))
 
 
 def _texts(

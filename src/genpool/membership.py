@@ -115,8 +115,11 @@ def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
             return path.read_bytes()
     except FileNotFoundError:
         known = cohort_ids(layout)
-        hint = f"`genpool run {cohort_id}` adopts its plan" if cohort_id in known else nearest(cohort_id, known)
-        raise NotFound(f"cohort {cohort_id!r} has no membership ({path} does not exist)", hint=hint) from None
+        there = [one for one in known if layout.membership(one).is_file()]
+        planned = cohort_id in known
+        message = f"cohort {cohort_id!r} was never run" if planned else f"there is no cohort {cohort_id!r}"
+        hint = f"`genpool run {cohort_id}` adopts its plan" if planned else nearest(cohort_id, there)
+        raise NotFound(f"{message} ({path} does not exist)", hint=hint) from None
 
 
 def members_of(data: bytes, pipeline: Pipeline, where: str, aliases: Aliases | None = None) -> Members:

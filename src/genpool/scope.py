@@ -23,8 +23,9 @@ from genpool.membership import cohort_ids, read_members
 from genpool.notebook import counts_table
 from genpool.planner import unacceptable
 from genpool.scores import aggregated_scores, read_reasons, stage_frames
-from genpool.stages import REPLICATE_FIELD, TEMPLATE_FIELD
+from genpool.stages import MODEL_FIELD, REPLICATE_FIELD, TEMPLATE_FIELD
 from genpool.standing import MISSING, UNUSABLE, CatalogStanding, StageColumns
+from genpool.text_opinions import RubricOpinions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -65,9 +66,14 @@ class MeanScore:
     least: float
     """The least score of the rubric's scale."""
     most: float
-    """The most."""
-    mean: float
+    """The most; 0 and 1 where judgements were made on several scales, and were normalised."""
+    mean: float | None
+    """Over texts, each the mean of its judges; None where no text was judged by every judge of the rubric."""
+    texts: int
     judgements: int
+    """What the mean is of."""
+    left_out: int
+    """Texts that a judge of the rubric has not judged: they are in no mean."""
 
 
 class CohortScope:
@@ -290,29 +296,37 @@ class CohortScope:
         return sum(len(unacceptable(self._store, stage, gen_id)) for gen_id in missing if gen_id in attempted)
 
     def mean_scores(self) -> list[MeanScore]:
-        """Return the mean score of every rubric for every chain of templates that it judged.
+        """Return the mean score of every rubric for every chain of templates that it judged, as tables give them.
 
-        Scores stay on their rubric's own scale; judgements on different scales are not mixed. A judgement that cannot
-        be read, or above which something cannot, is left out; `counts` and `problems` tell of it.
+        Repeated judgements of a text by one judge are one opinion, a text is the mean of its judges, and a text that
+        not every judge of the rubric has judged is in no mean. Scores stay on their rubric's own scale. A judgement
+        that cannot be read, or above which something cannot, is left out; `counts` and `problems` tell of it.
         """
-        values: dict[tuple[str, str, float, float], list[float]] = defaultdict(list)
+        found = []
         for name in self._standing.stages:
-            stage = self._pipeline[name]
-            if stage.judges:
-                self._collect_scores(self._standing.columns(name), values)
-        return [MeanScore(*key, sum(scores) / len(scores), len(scores)) for key, scores in sorted(values.items())]
+            if self._pipeline[name].judges:
+                for rubric, opinions in self._opinions(self._standing.columns(name)).items():
+                    for judged in opinions.scores:
+                        one = opinions.mean(judged)
+                        left_out = one.judged - one.texts
+                        ends = one.least, one.most
+                        found.append(MeanScore(judged, rubric, *ends, one.mean, one.texts, one.judgements, left_out))
+        return sorted(found, key=lambda one: (one.judged, one.rubric))
 
-    def _collect_scores(self, columns: StageColumns, values: dict[tuple[str, str, float, float], list[float]]) -> None:
-        """Add a stage's scores to those of their rubric and of the chain of templates that they judged."""
+    def _opinions(self, columns: StageColumns) -> dict[str, RubricOpinions]:
+        """Return what a stage's judges said, by rubric and by the chain of templates that they judged."""
         stage = columns.stage
         sources = columns.fields[stage.fields[0]]
         chains = [self._chain(stage, str(source)) for source in sources.values]
         rubrics = columns.fields.get(TEMPLATE_FIELD) or Coded.constant(stage.name, len(columns.gen_ids))
+        judges = columns.fields.get(MODEL_FIELD) or Coded.constant("", len(columns.gen_ids))
+        found: dict[str, RubricOpinions] = defaultdict(RubricOpinions)
         for row, (code, score) in enumerate(zip(sources.codes, columns.scores, strict=True)):
             judged, least, most = chains[code], columns.least[row], columns.most[row]
             if judged is None or score is None or least is None or most is None:
                 continue
-            values[judged, str(rubrics[row]), least, most].append(score)
+            found[str(rubrics[row])].add(judged, str(sources.values[code]), str(judges[row]), (score, least, most))
+        return found
 
     @cached_property
     def _chains(self) -> dict[tuple[str, str], str | None]:

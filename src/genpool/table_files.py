@@ -15,7 +15,7 @@ import orjson
 from genpool.durable import replace_file, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -52,17 +52,24 @@ def write_tables(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
     return written
 
 
-def write_texts(folder: Path, table: Table) -> list[Path]:
+def write_texts(folder: Path, table: Table, stages: Sequence[str] = ()) -> list[Path]:
     """Write exported texts as JSON lines and as Parquet, each exactly as it is.
+
+    Args:
+        folder: Where to; it is made.
+        table: What `export` returned.
+        stages: The stages that were asked for by name: the files bear their names, so that exports of several stages
+            stand beside each other.
 
     Raises:
         StorageFailed: A file could not be written; what was there stays.
     """
+    stem = "+".join(["texts", *dict.fromkeys(stages)])
     files = {
-        "texts.jsonl": b"".join(
+        f"{stem}.jsonl": b"".join(
             orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.frame.iter_rows(named=True)
         ),
-        "texts.parquet": parquet_bytes(table.frame),
+        f"{stem}.parquet": parquet_bytes(table.frame),
     }
     with storage_errors(f"cannot write texts to {folder}"):
         for name, data in files.items():

@@ -61,7 +61,7 @@ def test_every_mistake_is_told_with_file_and_line(genpool: Type, root: Path) -> 
     written(root, "{union: [dmo], stage: essay}")
     said = genpool("run", "again")
     assert said.code == 1
-    assert "cohort.yaml:2: from: cohort 'dmo' has no membership" in said.err
+    assert "cohort.yaml:2: from: there is no cohort 'dmo'" in said.err
     assert "did you mean 'demo'?" in said.err
 
 

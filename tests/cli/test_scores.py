@@ -94,7 +94,7 @@ def test_coverage_of_a_cohort_that_is_half_run(genpool: Type, demo: Path) -> Non
         (["demo", "--rank", "novelty"], "--rank says what --top goes by"),
         (["demo", "--top", "3", "--by", "rubric"], "exclude each other"),
         (["demo", "--by", ""], "--by names no axis"),
-        (["nobody"], "cohort 'nobody' has no membership"),
+        (["nobody"], "there is no cohort 'nobody'"),
     ],
 )
 def test_what_cannot_be_asked_is_told(genpool: Type, demo: Path, words: list[str], said: str) -> None:
@@ -286,6 +286,20 @@ def test_other_stages_and_prompts_are_exported_where_asked_for(genpool: Type, de
         prompt = demo / "gens" / line["stage"] / line["gen_id"] / "prompt.txt"
         assert line["prompt"] == (prompt.read_text() if prompt.exists() else None)
     assert not (demo / "reports").exists()
+
+
+def test_exports_of_other_stages_stand_beside_each_other_and_say_what_is_lacking(genpool: Type, demo: Path) -> None:
+    assert genpool("export", "demo").code == 0
+    folder = demo / "cohorts/demo/reports"
+    before = (folder / "texts.jsonl").read_bytes()
+    shutil.rmtree(sorted((demo / "gens/draft").iterdir())[0])
+    said = genpool("export", "demo", "--stage", "draft")
+    assert "half run: 1 of 6 members are missing" in said.out
+    assert "judge" not in said.out  # drafts are not judged here
+    assert (folder / "texts.jsonl").read_bytes() == before
+    lines = (folder / "texts+draft.jsonl").read_text().splitlines()
+    assert [json.loads(line)["stage"] for line in lines] == ["draft"] * 5
+    assert pl.read_parquet(folder / "texts+draft.parquet").height == 5
 
 
 def test_a_text_that_cannot_be_read_is_a_row_that_says_so(genpool: Type, demo: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from genpool.errors import CorruptGeneration, NotFound
 from genpool.finding import lineage
+from genpool.level_means import mean_scores
 from genpool.pool import Pool
 from genpool.scope import StageCounts
 from genpool.testing import ScriptedModel
@@ -134,6 +136,38 @@ def test_mean_scores_are_by_rubric_and_by_the_templates_above(tmp_path: Path) ->
     pool.run("c", models=models(writer=ScriptedModel(write), judge=ScriptedModel(judge)))
     found = {(one.rubric, one.judged): (one.mean, one.judgements) for one in pool.scope("c").mean_scores()}
     assert found == {("clarity", "plain → same"): (4.0, 4), ("clarity", "plain → story"): (8.0, 4)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mean_scores_are_those_of_the_tables_whatever_is_lacking(tmp_path: Path, seed: int) -> None:
+    pool = make_pool(tmp_path, rows=3)
+    write_spec(
+        tmp_path,
+        essay="template: [story, same]",
+        evaluation="template: [clarity], model: [judge, writer], replicates: 2",
+    )
+    chance = random.Random(seed)
+
+    def spoken(request) -> str:
+        if "How clear is it" in request.prompt.user:
+            return json.dumps({"reason": "A reason.", "score": chance.randint(0, 9)})
+        return f"A text, {request.seed}."
+
+    pool.run("c", models=models(writer=ScriptedModel(spoken), judge=ScriptedModel(spoken)))
+    for folder in sorted((tmp_path / "gens/evaluation").iterdir()):
+        if chance.random() < 0.1 + seed / 25:
+            shutil.rmtree(folder)
+    scope = Pool.open(tmp_path).scope("c")
+    table = mean_scores(scope.scores(), ["draft_template", "essay_template", "rubric"]).frame
+    wanted = {
+        (f"{row['draft_template']} → {row['essay_template']}", row["rubric"]): (row["mean"], row["texts"])
+        for row in table.to_dicts()
+    }
+    found = {(one.judged, one.rubric): (one.mean, one.texts) for one in scope.mean_scores()}
+    assert found.keys() == wanted.keys()
+    for key, (mean, texts) in found.items():
+        assert texts == wanted[key][1]
+        assert mean == (None if wanted[key][0] is None else pytest.approx(wanted[key][0], abs=1e-12))
 
 
 def test_a_cohort_that_was_never_run_has_no_scope(pool: Pool) -> None:

@@ -26,7 +26,7 @@ def command(
     """Write texts with their lineage and scores, as JSON lines and Parquet.
 
     Of COHORT to cohorts/COHORT/reports/texts.jsonl and .parquet; of several together, or without one of the whole
-    pool, to reports/. A line a text that exists.
+    pool, to reports/. With --stage the files bear the stages' names: texts+draft.jsonl. A line a text that exists.
 
     Exit code 1: a text cannot be read; its line says why, and the others are there.
     """
@@ -46,7 +46,7 @@ def command(
         for note in table.notes:
             click.echo(f"note: {shown(note)}", err=True)
         return failed
-    files = write_texts(pool.layout.reports(cohort[0] if len(cohort) == 1 else None), table)
+    files = write_texts(pool.layout.reports(cohort[0] if len(cohort) == 1 else None), table, stage)
     if as_json:
         said = {"texts": table.frame.height, "notes": list(table.notes), "files": [str(path) for path in files]}
         print_json({"format": "genpool.export/1", **said})

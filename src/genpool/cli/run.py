@@ -208,7 +208,8 @@ def _print_troubles(report: RunReport) -> None:
         print(f"{many(sum(unacceptable.values()), 'answer')} not acceptable and kept under attempts/: {kinds}")
     if "unparseable" in unacceptable:
         mended = command_line("reparse", "--cohort", report.cohort_id)
-        print(f"  unparseable: mend `parser:` or `scale:` of the template; {mended} reads them anew without a call")
+        print("  unparseable: read some. Where the answer has what is asked for, mend `parser:` or `scale:` of the")
+        print(f"  template, and {mended} reads them anew without a call; where it has not, the model cannot do it")
     if "truncated" in unacceptable:
         print("  truncated: the answer reached max_tokens; raise it in the template or in the model's entry")
     second = report.attempts.get("bought_twice", 0)
@@ -237,9 +238,16 @@ def _print_scores(pool: Pool, report: RunReport) -> bool:
     scores = pool.scope(report.cohort_id).mean_scores()
     if not scores:
         return False
-    lines = [[one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.judgements] for one in scores]
+    lines = [
+        [one.judged, one.rubric, f"{one.least:g} to {one.most:g}", one.mean, one.texts, one.judgements]
+        for one in scores
+    ]
     print("\nmean score by template\n")
-    print_table(["judged", "rubric", "scale", "mean", "judgements"], lines, right=["mean", "judgements"])
+    numbers = ["mean", "texts", "judgements"]
+    print_table(["judged", "rubric", "scale", *numbers], lines, right=numbers)
+    left_out = sum(one.left_out for one in scores)
+    if left_out:
+        print(f"note: {left_out} times a text has not been judged by every judge of a rubric: it is not in that mean")
     print()
     return True
 

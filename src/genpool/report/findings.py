@@ -20,7 +20,7 @@ class Better:
 
     axis: str
     better: str | None
-    """None where none is, or nobody can say."""
+    """The level that scored higher in these texts, surely or not; None where none did, or nobody can say."""
     which: str
     by: str
     sure: str
@@ -93,7 +93,8 @@ def better_of(judged: JudgedFacts, comparison: Comparison) -> Better:
     if mean.mean == 0:
         which, better = f"{first.better} and {first.worse} scored the same", None
     else:
-        which, better = f"{first.better} scored higher than {first.worse}", first.better
+        unsure = "" if mean.is_sure else "no clear winner; "
+        which, better = f"{unsure}{first.better} scored higher than {first.worse}", first.better
     by = f"by {number(mean.mean)} on a scale of {judged.measures[measure]}" if mean.mean else ""
     more = "; ".join(said for said in (_more(comparison), _of_other_texts(comparison, first)) if said)
     return Better(axis, better, which, by, sureness(mean), more)

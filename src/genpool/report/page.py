@@ -192,6 +192,11 @@ def _compared(judged: JudgedFacts, comparison: Comparison, key: str) -> Compared
     said = []
     if not there:
         said.append("No family has two of these levels with everything else the same: they cannot be compared.")
+    if judged.unranked:
+        said.append(
+            f"{many(judged.unranked, judged.judged + ' text')} lack a rubric or a judge. They are in no level's mean, "
+            f"but in a pair where both of its sides have the same rubric and judge."
+        )
     if comparison.multiplicity > 1:
         said.append(
             f"There are {comparison.multiplicity:,} pairs of levels: each interval of a difference is widened to "
