@@ -45,6 +45,10 @@ class Aliases:
             gen_id = new
         return gen_id
 
+    def noted(self, stage: str, gen_id: str) -> str:
+        """Return what legacy.csv says that an id became, whatever bears it now; the id itself where it says nothing."""
+        return self._became.get((stage, gen_id), gen_id)
+
     def misleading(self, stage: str, gen_ids: Iterable[str]) -> list[str]:
         """Return which ids of tasks lead elsewhere: a fork gave these tasks up, and somebody wants them again."""
         return [one for one in gen_ids if (stage, one) in self._became and self.resolve(stage, one) != one]

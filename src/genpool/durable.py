@@ -150,9 +150,22 @@ def mode_of(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     try:
         return os.stat(path, follow_symlinks=follow).st_mode  # noqa: PTH116 - as above
     except OSError as error:
-        if lies_with_the_file(error):
+        if error.errno in _ABSENT:
             return 0
         raise
+
+
+def names_in(folder: str) -> list[str]:
+    """Return what is in a folder, sorted; nothing where it is not there.
+
+    Raises:
+        StorageFailed: Nobody can know what is in it.
+    """
+    with storage_errors(f"cannot list {folder}", denied=READABLE):
+        try:
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def make_directory(path: Path) -> None:

@@ -113,8 +113,9 @@ def read_trash(layout: PoolLayout) -> list[Trashed]:
     """
     with storage_errors(f"cannot list {layout.trash}", denied=READABLE):
         names = sorted(os.listdir(layout.trash)) if layout.trash.is_dir() else []  # noqa: PTH208 - names will do
-    # a folder without a record is what a crash left before anything was moved
-    found = [read_trashed(layout, name) for name in names if is_there(layout.trash / name / "trash.json")]
+        # a folder without a record is what a crash left before anything was moved
+        names = [name for name in names if is_there(layout.trash / name / "trash.json")]
+    found = [read_trashed(layout, name) for name in names]
     return sorted(found, key=lambda one: (one.when, one.trash_id))
 
 

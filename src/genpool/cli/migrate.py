@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from genpool.layout import PoolLayout
     from genpool.migration.migrations import Migrations
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from genpool.migration.standing import Standing
     from genpool.migration.verifying import Report
 
-_SHOWN: Final = 5
-"""So many findings of a kind are printed; the plan's defects.csv has them all."""
 _INCOMPLETE: Final = 3
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: a line a batch, then one with the outcome.")
@@ -64,12 +61,17 @@ def plan(
         written = None if planned.is_empty else migrations.write(planned, strict=strict)
     blocked = bool(planned.blocking)
     if as_json:
-        document = dict(written.document) if written else {"migration_id": None, "stages": planned.classes}
+        document = dict(written.document) if written else _empty_document(planned)
         found = [{"kind": d.kind, "blocks": d.blocks, "path": d.path, "said": d.said} for d in planned.defects]
         print_json({**document, "findings": found})
     else:
         _print_plan(planned, None if written is None else written.migration_id, strict=strict)
     return _INCOMPLETE if blocked else 0
+
+
+def _empty_document(planned: Planned) -> dict[str, Any]:
+    """Return what is printed as JSON where nothing is to be migrated."""
+    return {"migration_id": None, "stages": planned.classes, "counts": planned.counts()}
 
 
 def _typed_sets(typed: tuple[str, ...]) -> dict[tuple[str, str], str]:
@@ -185,6 +187,7 @@ def close(root: str | None, migration_id: str | None, *, unverified: bool, as_js
 @click.pass_obj
 def status(root: str | None, migration_id: str | None, *, as_json: bool) -> None:
     """Say how migrations stand, and how far one is that is being carried out in another terminal."""
+    from genpool.cli.migration_counts import print_counts
     from genpool.cli.output import print_json, print_table
     from genpool.locks import holders
 
@@ -201,8 +204,11 @@ def status(root: str | None, migration_id: str | None, *, as_json: bool) -> None
         return
     rows = [[one.migration_id, _state(one), _progress(one), _verified(one)] for one in found]
     print_table(["migration", "state", "batches", "verified"], rows, whole=["migration"])
-    print()
     for one in found:
+        print()
+        if one.document.get("counts"):
+            print(f"{one.migration_id}, as planned:")
+        print_counts(one.document.get("counts"))
         print(_next(one, at_work))
 
 
@@ -255,21 +261,15 @@ def _chosen(migrations: Migrations, migration_id: str | None, states: set[str]) 
 def _print_plan(planned: Planned, migration_id: str | None, *, strict: bool) -> None:
     """Print what a plan comes to, what was found, and what to do next."""
     from genpool.cli.arguments import command_line
-    from genpool.cli.output import many, print_table
+    from genpool.cli.migration_counts import print_counts, print_findings, print_stages
 
-    _print_stages(planned.classes, print_table)
-    _print_findings(planned)
-    others = Counter(row.reason for row in planned.rows if row.place != "gens")
-    for reason, word in (("attempts", "folder of attempts"), ("member", "member that is not made")):
-        if others[reason]:
-            print(f"with them: {many(others[reason], word).replace('folder of attemptss', 'folders of attempts')}")
-    moves = sum(row.old_id != row.new_id for row in planned.rows if row.place == "gens")
+    counts = planned.counts()
+    print_stages(planned.classes, counts)
+    print_findings(planned, lists="--json" if migration_id is None else "defects.csv")
+    print_counts(counts)
     if migration_id is None:
         print("nothing to migrate: every id that can be recomputed is right; nothing was written")
         return
-    print(
-        f"{many(moves, 'generation')} would get another id; {many(len(planned.books), 'other file')} would be rewritten"
-    )
     print(f"the plan: migrations/{migration_id}/ (plan.json, mapping.csv, digests.csv, defects.csv)")
     if strict and planned.blocking:
         print("planned with --strict: it will not be applied before everything can be migrated")
@@ -277,51 +277,29 @@ def _print_plan(planned: Planned, migration_id: str | None, *, strict: bool) -> 
         print(f"nothing was changed; next: {command_line('migrate', 'rehearse', migration_id)}")
 
 
-def _print_stages(classes: Mapping[str, Mapping[str, int]], print_table: Any) -> None:
-    always = ("right", "opaque", "to change")
-    last = ("to change", "stays", "unusable")
-    named = {name for counts in classes.values() for name, count in counts.items() if count or name in always}
-    columns = [*("right",), *sorted(named - {"right", *last}), *(name for name in last if name in named)]
-    rows = [[stage, *(counts.get(name, 0) for name in columns)] for stage, counts in classes.items()]
-    rows.append(["total", *(sum(counts.get(name, 0) for counts in classes.values()) for name in columns)])
-    print_table(["stage", *columns], rows, right=columns)
-    print()
-
-
-def _print_findings(planned: Planned) -> None:
-    """Print what was found, what keeps something as it is first."""
-    from genpool.cli.output import one_line
-
-    shown: Counter[str] = Counter()
-    for one in sorted(planned.defects, key=lambda one: (not one.blocks, one.kind, one.path)):
-        shown[one.kind] += 1
-        if shown[one.kind] <= _SHOWN:
-            print(f"{'stays' if one.blocks else 'note'}: {one_line(one.path)}: {one_line(one.said)} [{one.kind}]")
-        elif shown[one.kind] == _SHOWN + 1:
-            count = sum(other.kind == one.kind for other in planned.defects) - _SHOWN
-            print(f"{'stays' if one.blocks else 'note'}: {count:,} more of the kind {one.kind}; defects.csv lists them")
-    if shown:
-        print()
-
-
 def _tell_standing(stands: Standing, following: str, *, as_json: bool) -> None:
+    from genpool.cli.migration_counts import print_counts
     from genpool.cli.output import print_json_line
 
     if as_json:
         print_json_line(_document(stands))
         return
     said = {
-        "applied": "applied: every generation of the plan has its new id",
-        "rolled-back": "rolled back: what was there at the plan is there again",
-        "closed": "closed: its originals are gone, its mapping and reports stay",
+        "applied": "applied, as planned:",
+        "rolled-back": "rolled back: what was there at the plan is there again; taken back:",
+        "closed": "closed: its originals are gone, its mapping and reports stay; what it did:",
     }
-    print(f"{stands.migration_id} {said.get(stands.state, stands.state)}")
+    counts = stands.document.get("counts")
+    text = said.get(stands.state, stands.state)
+    print(f"{stands.migration_id} {text if counts else text.removesuffix(':')}")
+    print_counts(counts)
     if following:
         print(f"next: {_for_this_pool(following)}")
 
 
 def _tell_report(report: Report, done: str, following: str, *, as_json: bool) -> int:
-    from genpool.cli.output import one_line, print_json
+    from genpool.cli.migration_counts import print_report
+    from genpool.cli.output import many, one_line, print_json
 
     if as_json:
         print_json(report.as_json())
@@ -329,15 +307,15 @@ def _tell_report(report: Report, done: str, following: str, *, as_json: bool) ->
     for path, said in report.problems[:20]:
         print(f"problem: {one_line(path)}: {one_line(said)}")
     if len(report.problems) > 20:
-        print(f"problem: {len(report.problems) - 20:,} more; --json lists them")
-    counts = ", ".join(f"{count:,} {name}" for name, count in report.checked.items())
-    print(f"{report.migration_id} {done} ({report.state}): {counts}")
-    if report.since:
-        print(f"since then {len(report.since):,} directories or files were added or written; they are no part of it")
+        print(
+            f"problem: {len(report.problems) - 20:,} more; 20 of {len(report.problems):,} are printed, --json lists all"
+        )
+    print(f"{report.migration_id} {done} ({report.state})")
+    print_report(report)
     if report.is_right:
         print("everything is as planned" + (f"; next: {_for_this_pool(following)}" if following else ""))
         return 0
-    print(f"{len(report.problems):,} problems: it is not as planned")
+    print(f"{many(len(report.problems), 'problem')}: it is not as planned")
     return 1
 
 
@@ -358,6 +336,7 @@ def _document(one: Standing) -> dict[str, Any]:
         "last": one.last,
         "seconds_left": one.seconds_left,
         "verified": one.verified,
+        "counts": one.document.get("counts"),
     }
 
 
@@ -366,9 +345,7 @@ def _state(one: Standing) -> str:
 
 
 def _progress(one: Standing) -> str:
-    if one.state in {"applying", "rolling-back"}:
-        return f"{one.done:,} of {one.batches:,}"
-    return f"{one.batches:,}" if one.batches else "-"
+    return f"{one.done:,} of {one.batches:,}" if one.batches else "-"
 
 
 def _verified(one: Standing) -> str:

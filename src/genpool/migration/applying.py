@@ -264,6 +264,7 @@ def refuse_strict(one: Round) -> None:
     blocking = sum(entry["count"] for entry in one.plan.document["defects"] if entry["blocks"])
     if one.plan.document["strict"] and blocking:
         raise PoolError(
-            f"{one.plan.migration_id} was planned with --strict, and {blocking:,} directories cannot be migrated",
-            hint=f"`genpool migrate status {one.plan.migration_id}` lists them; mend them, or plan without --strict",
+            f"{one.plan.migration_id} was planned with --strict, and something must stay as it is, for {blocking:,} "
+            f"reason{'s' * (blocking != 1)}",
+            hint="`genpool migrate plan --strict` says what and why; mend it, or plan without --strict",
         )

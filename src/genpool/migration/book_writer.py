@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import is_there, mode_of
+from genpool.durable import is_there, mode_of, names_in
 from genpool.migration import books
 from genpool.migration.reading import read_plain
 from genpool.migration.renames import Renames, Row, aliases_of, renames_of
@@ -125,11 +124,3 @@ def why_left(root: str, path: str) -> str:
     if stat.S_ISLNK(mode) or (folder and stat.S_ISLNK(mode_of(f"{root}/{folder}"))):
         return "a link is in its path; links are not followed"
     return "" if stat.S_ISREG(mode) else "is no plain file"
-
-
-def names_in(folder: str) -> list[str]:
-    """Return what is in a folder, sorted; nothing where it is not there."""
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import lies_with_the_file, mode_of, refuse_link, storage_errors
+from genpool.durable import READABLE, lies_with_the_file, mode_of, names_in, refuse_link, storage_errors
 from genpool.layout import METADATA
 from genpool.migration import defects as kinds
 from genpool.migration.defects import Defect
@@ -123,13 +123,13 @@ class Reader:
     def places(self, kind: str) -> Iterator[str]:
         """Yield the folders of stage folders: the pool's own, then those of the trash."""
         yield kind
-        for trash_id in _listdir(f"{self._root}/trash"):
+        for trash_id in names_in(f"{self._root}/trash"):
             if S_ISDIR(mode_of(f"{self._root}/trash/{trash_id}/{kind}", follow=True)):
                 yield f"trash/{trash_id}/{kind}"
 
     def names(self, place: str, stage: Stage) -> list[str]:
         """Return what is in the folder of a stage, sorted."""
-        return _listdir(f"{self._root}/{place}/{stage.name}")
+        return names_in(f"{self._root}/{place}/{stage.name}")
 
     def read_stage(self, place: str, stage: Stage, names: Sequence[str]) -> None:
         """Read some generations of a stage."""
@@ -171,7 +171,7 @@ class Reader:
 
     def _listed(self, folder: str) -> tuple[list[str], frozenset[str]]:
         """Return what is in a folder, sorted, and which of it are links; nothing where it is not there."""
-        with storage_errors(f"cannot list {folder}"):
+        with storage_errors(f"cannot list {folder}", denied=READABLE):
             try:
                 with os.scandir(f"{self._root}/{folder}") as entries:
                     found = list(entries)
@@ -180,7 +180,7 @@ class Reader:
             return sorted([one.name for one in found]), frozenset([one.name for one in found if one.is_symlink()])
 
     def _name_strays(self, place: str) -> None:
-        for name in _listdir(f"{self._root}/{place}"):
+        for name in names_in(f"{self._root}/{place}"):
             if name not in self._identity.pipeline:
                 said = "pool.yaml has no stage of this name; what is in it stays as it is"
                 self.found.defects.append(Defect(kinds.FOREIGN, f"{place}/{name}", said))
@@ -202,7 +202,7 @@ class Reader:
 
     def _attempts_at(self, one: AttemptTask, stage: Stage) -> AttemptTask:
         sealed = []
-        for number in _listdir(f"{self._root}/{one.path}"):
+        for number in names_in(f"{self._root}/{one.path}"):
             where = f"{one.path}/{number}/{METADATA}"
             try:
                 data = read_plain(f"{self._root}/{where}")
@@ -219,12 +219,3 @@ class Reader:
                 sealed.append(number)
         one.sealed = tuple(sealed)
         return one
-
-
-def _listdir(folder: str) -> list[str]:
-    """Return what is in a folder, sorted; nothing where it is not there."""
-    with storage_errors(f"cannot list {folder}"):
-        try:
-            return sorted(os.listdir(folder))  # noqa: PTH208 - names will do
-        except (FileNotFoundError, NotADirectoryError):
-            return []

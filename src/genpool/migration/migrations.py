@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genpool import trash
 from genpool.config import read_config
-from genpool.durable import remove_folder, replace_file, storage_errors
+from genpool.durable import READABLE, remove_folder, replace_file, storage_errors
 from genpool.errors import CorruptFile, DoesNotFit, PoolError, UnsupportedFormat
 from genpool.gen_ids import GENPOOL_1
 from genpool.layout import PoolLayout
@@ -85,10 +85,12 @@ class Migrations:
         Raises:
             PoolBusy: A migration or a removal was interrupted.
             CorruptFile: legacy.csv is damaged.
+            StorageFailed: A folder or a file cannot be read, so that nobody knows what is there.
         """
         refuse_while_open(self._layout)
-        trash.refuse_while_open(self._layout)
-        return Planner(self._layout, change or self._unchanged(), configs or {}, self._tell, added).plan()
+        with storage_errors("cannot plan a migration of what cannot be read", denied=READABLE):
+            trash.refuse_while_open(self._layout)
+            return Planner(self._layout, change or self._unchanged(), configs or {}, self._tell, added).plan()
 
     def _unchanged(self) -> Change:
         config = read_config(self._layout)

@@ -19,6 +19,7 @@ import orjson
 
 from genpool.canonical import canonical_json, sha256
 from genpool.durable import (
+    READABLE,
     flush_directory,
     is_there,
     make_directory,
@@ -151,6 +152,7 @@ def _document(planned: Planned, files: Mapping[str, bytes], *, strict: bool) -> 
         "stages": planned.classes,
         "cohorts": planned.cohorts,
         "changes": dict(Counter(row.reason for row in planned.rows)),
+        "counts": planned.counts(),
         "defects": [
             {"kind": kind, "blocks": blocks, "count": count} for (kind, blocks), count in sorted(kinds.items())
         ],
@@ -260,7 +262,7 @@ def read_defects(layout: PoolLayout, migration_id: str) -> list[tuple[str, bool,
 
 def migration_ids(layout: PoolLayout) -> list[str]:
     """Return the ids of the migrations that have a plan, sorted."""
-    with storage_errors(f"cannot list {layout.migrations}"):
+    with storage_errors(f"cannot list {layout.migrations}", denied=READABLE):
         try:
             names = sorted(os.listdir(layout.migrations))  # noqa: PTH208 - names will do
         except (FileNotFoundError, NotADirectoryError):

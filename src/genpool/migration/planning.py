@@ -11,16 +11,17 @@ from operator import attrgetter
 from stat import S_ISLNK
 from typing import TYPE_CHECKING, Final
 
-from genpool.durable import lies_with_the_file, mode_of, reading, refuse_link
+from genpool.durable import lies_with_the_file, mode_of, names_in, reading, refuse_link
 from genpool.layout import PARSED
 from genpool.migration import books
 from genpool.migration import defects as kinds
-from genpool.migration.book_writer import CACHE, BookWriter, book_paths, names_in, why_left
+from genpool.migration.book_writer import CACHE, BookWriter, book_paths, why_left
+from genpool.migration.counts import FILES, IDS, MEMBERS, entry_counts, file_counts, id_counts, member_counts, staying
 from genpool.migration.defects import Defect
 from genpool.migration.inventory import AttemptTask, Inventory, Reader
 from genpool.migration.mapping import Mapper, Task, reason_of
 from genpool.migration.reading import RIGHT, Node, read_plain
-from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row
+from genpool.migration.renames import ATTEMPTS, FORK, GENS, MEMBER, Row, aliases_of
 from genpool.signatures import field_problem
 from genpool.slots import read_slots
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX, REPLICATE_FIELD
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from genpool.layout import PoolLayout
+    from genpool.migration.counts import Counts
     from genpool.migration.identity import Change
     from genpool.signatures import FieldValue
 
@@ -61,6 +63,19 @@ class Planned:
     def blocking(self) -> list[Defect]:
         """The defects that keep something as it is."""
         return [one for one in self.defects if one.blocks]
+
+    def counts(self) -> Counts:
+        """Return how much of the pool it is about."""
+        rows, found = self.rows, self.inventory
+        moving = {(row.place, row.stage, row.old_id) for row in rows if row.place.endswith(ATTEMPTS)}
+        attempts = (len(one.sealed) for one in found.attempts if (one.place, one.stage, one.task) in moving)
+        records = sum(row.place.endswith(GENS) for row in rows)
+        return {
+            **entry_counts(found.listed, rows, staying(found.listed, (one.path for one in self.blocking))),
+            MEMBERS: member_counts(self.cohorts.values()),
+            IDS: id_counts(aliases_of(rows)),
+            FILES: file_counts({"records": records, ATTEMPTS: sum(attempts), "others": len(self.books)}),
+        }
 
 
 @dataclass(slots=True)

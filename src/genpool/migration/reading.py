@@ -174,7 +174,10 @@ def _without_metadata(folder: str, path: str) -> Defect:
         return Defect(kinds.LINK, path, f"is a link to {os.readlink(folder)!r}; links are not followed")  # noqa: PTH115
     if not stat.S_ISDIR(status.st_mode):
         return Defect(kinds.FOREIGN, path, "is no directory")
-    names = sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names will do
+    except PermissionError as error:
+        return Defect(kinds.UNREADABLE, path, f"cannot be listed: {error.strerror}")
     if not names:
         return Defect(kinds.EMPTY, path, "is empty")
     return Defect(kinds.OUTPUTS_ONLY, path, f"has no {METADATA}, but {', '.join(names[:3])}")

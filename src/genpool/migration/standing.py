@@ -60,7 +60,7 @@ def standing(layout: PoolLayout, migration_id: str) -> Standing:
         return Standing(migration_id, kinds.PLANNED, 0, 0, 0, None, None, None, document)
     back = journal.find(kinds.ROLLBACK)
     began = (back or journal.find(kinds.BEGIN))[0]
-    begun = len(journal.find(kinds.INTENT))
+    begun = sum(isinstance(entry["batch"], int) for entry in journal.find(kinds.INTENT))  # but for what came since
     batches = begun if back else int(journal.find(kinds.BEGIN)[0]["batches"])
     done = len(journal.find(kinds.UNDONE if back else kinds.DONE))
     verified = [entry for entry in journal.entries if entry.kind in {kinds.VERIFIED, kinds.ROLLBACK}]

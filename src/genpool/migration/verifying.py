@@ -19,8 +19,22 @@ from genpool.migration import books
 from genpool.migration import journal as kinds
 from genpool.migration.applying import is_generation
 from genpool.migration.batches import Batch, digests_below
+from genpool.migration.book_writer import CACHE
+from genpool.migration.counts import (
+    FILES,
+    IDS,
+    MEMBERS,
+    Counts,
+    entry_counts,
+    file_counts,
+    id_counts,
+    kind_of_file,
+    member_counts,
+    staying,
+)
+from genpool.migration.plan_file import read_defects
 from genpool.migration.reading import read_directory, read_plain
-from genpool.migration.renames import GENS, MEMBER
+from genpool.migration.renames import GENS, MEMBER, aliases_of
 from genpool.migration.rest import changed_rest
 from genpool.stages import PARENT_FIELD, REFERENCE_SUFFIX
 
@@ -29,6 +43,7 @@ if TYPE_CHECKING:
 
     from genpool.migration.batches import Intent
     from genpool.migration.identity import Change
+    from genpool.migration.renames import Row
     from genpool.migration.rounds import Round
 
 FORMAT: Final = "genpool.migration-report/1"
@@ -43,6 +58,9 @@ class Report:
     state: str
     checked: Counter[str] = field(default_factory=Counter)
     """How much of what was looked at."""
+    counts: Counts = field(default_factory=dict)
+    """How much of what was found as it must be; where everything is, the numbers of the plan. After a rollback nothing
+    has another id; once it is closed nobody knows which files were rewritten."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Path, and what is wrong."""
     since: list[str] = field(default_factory=list)
@@ -61,6 +79,7 @@ class Report:
             "state": self.state,
             "right": self.is_right,
             "checked": dict(self.checked),
+            "counts": self.counts,
             "problems": [{"path": path, "said": said} for path, said in self.problems],
             "since": self.since,
         }
@@ -86,6 +105,8 @@ class Verifier:
         self._tell = tell
         self._report = Report(one.plan.migration_id, one.journal.state)
         self._applied = one.journal.state in {kinds.APPLIED, kinds.CLOSED}
+        self._files: Counter[str] = Counter()
+        self._found: set[str] = set()
 
     def verify(self) -> Report:
         """Do it.
@@ -96,12 +117,14 @@ class Verifier:
         if self._one.journal.state != kinds.CLOSED:
             self._intents()
         self._listings()
+        self._entries()
         self._untouched()
         self._rest()
         if self._applied:
             self._generations()
             self._aliases()
         self._memberships()
+        self._report.since = list(dict.fromkeys(self._report.since))
         return self._report
 
     @property
@@ -126,6 +149,7 @@ class Verifier:
             for intent in batch.intents(str(entry["sha256"])):
                 self._intent(intent, batch, number)
                 number += len(intent.files)
+        self._report.counts[FILES] = file_counts(self._files)
 
     def _intent(self, intent: Intent, batch: Batch, number: int) -> None:
         folder = self._place_of(intent)
@@ -134,6 +158,10 @@ class Verifier:
             expected = one.becomes if self._applied else one.was
             found = _digest(f"{self._root}/{path}")
             self._report.checked["rewritten files"] += 1
+            if path.endswith(CACHE):
+                self._report.checked["manifests"] += 1
+            elif found == expected or (intent.source == intent.target and found is not None):
+                self._files[kind_of_file(path)] += 1
             if found != expected and intent.source == intent.target and found is not None:
                 self._report.since.append(path)
             elif found != expected:
@@ -211,6 +239,18 @@ class Verifier:
             else:
                 self._report.since.append(path)
         self._report.checked["directories"] += len(expected)
+        self._found = there & expected.keys()
+
+    def _entries(self) -> None:
+        """Count the directories that are there as they must be, by what became of them."""
+        listed = dict.fromkeys(self._listed, 0) | Counter(path.rpartition("/")[0] for path in self._found)
+        done = [row for row in self._one.plan.rows if self._is_done(row)]
+        wrong = read_defects(self._one.layout, self._one.plan.migration_id)
+        stays = staying(listed, (path for _, blocks, path, _ in wrong if blocks)) & self._found
+        self._report.counts |= entry_counts(listed, done, stays)
+
+    def _is_done(self, row: Row) -> bool:
+        return self._applied and row.place != MEMBER and f"{row.place}/{row.stage}/{row.new_id}" in self._found
 
     def _untouched(self) -> None:
         """Look that what the plan leaves alone has the record that it had."""
@@ -261,20 +301,27 @@ class Verifier:
     def _aliases(self) -> None:
         """Look that every old id leads to its new one."""
         aliases = read_aliases(self._one.layout)
-        for row in self._one.plan.rows:
-            if row.old_id == row.new_id or row.place not in {GENS, MEMBER}:
-                continue
+        listed = {(row.stage, row.old_id) for row in self._one.plan.rows if row.place == MEMBER}
+        right = []
+        for row in aliases_of(self._one.plan.rows):
             self._report.checked["aliases"] += 1
-            if is_there(f"{self._root}/{GENS}/{row.stage}/{row.old_id}"):
-                continue  # another generation bears it now
-            leads = aliases.resolve(row.stage, row.old_id)
-            if leads != row.new_id and not (self._is_fork and leads == row.old_id):
+            if row.place != GENS and (row.stage, row.old_id) not in listed:
+                leads = aliases.noted(row.stage, row.old_id)  # what has this id may be in the trash, or not made
+            elif is_there(f"{self._root}/{GENS}/{row.stage}/{row.old_id}"):
+                leads = row.new_id  # another generation bears the old id now
+            else:
+                leads = aliases.resolve(row.stage, row.old_id)
+            if leads == row.new_id or (self._is_fork and leads == row.old_id):
+                right.append(row)
+            else:
                 self._wrong("legacy.csv", f"{row.stage} {row.old_id} does not lead to {row.new_id}")
+        self._report.counts[IDS] = id_counts(right)
 
     def _memberships(self) -> None:
         """Look that every cohort lists as many members as planned, and that each one resolves."""
         expected = self._expected()
         unmade = {(row.stage, row.new_id if self._applied else row.old_id) for row in self._one.plan.rows}
+        found = []
         for cohort, counts in self._one.plan.document["cohorts"].items():
             path = f"cohorts/{cohort}/membership.csv"
             try:
@@ -285,6 +332,7 @@ class Verifier:
                 self._wrong(path, f"cannot be read: {error}")
                 continue
             self._report.checked["members"] += len(rows)
+            found.append({"members": len(rows), "renamed": counts["renamed"] if self._applied else 0})
             if len(rows) != counts["members"]:
                 self._report.since.append(path)
             if not self._applied or self._is_fork:
@@ -293,6 +341,7 @@ class Verifier:
                 task = (row.get("stage", ""), row.get("gen_id", ""))
                 if f"{GENS}/{task[0]}/{task[1]}" not in expected and task not in unmade and self._had(*task):
                     self._wrong(path, f"{task[0]} {task[1]} is an old id")
+        self._report.counts[MEMBERS] = member_counts(found)
 
     def _had(self, stage: str, gen_id: str) -> bool:
         """Return whether the plan gives an id another one."""
