@@ -61,6 +61,19 @@ class Aliases:
                 if new != old:
                     yield stage, new
 
+    def before(self, beginning: str) -> set[tuple[str, str]]:
+        """Return stage and old id of whatever became, by however many steps, what has an id that begins so."""
+        found: set[tuple[str, str]] = set()
+        while True:
+            more = {
+                (stage, old)
+                for (stage, old), new in self._became.items()
+                if new.startswith(beginning) or (stage, new) in found
+            }
+            if more <= found:
+                return found
+            found |= more
+
     def only(self, typed: str) -> tuple[str, str] | None:
         """Return stage and present id of the only task that had an id, or whose old id begins so; None for no such."""
         for prefix in (False, True):

@@ -22,7 +22,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from genpool.catalog_opening import open_in_memory, open_index, remove_index
-from genpool.catalog_rows import ODD, Condition, one_moment, refuse_another_kind, whole_rows
+from genpool.catalog_rows import FROM_SOURCES, ODD, Condition, one_moment, refuse_another_kind, whole_rows
 from genpool.catalog_shelf import LEAST, ShelvesAhead, read_found, read_shelf
 from genpool.catalog_sum import close_summed
 from genpool.catalog_upkeep import Upkeep
@@ -51,6 +51,7 @@ _MAKINGS: Final = (
     "SELECT h.id, h.origin, h.mode, t.digest, m.digest FROM makings h "
     "LEFT JOIN digests t ON t.id = h.template LEFT JOIN digests m ON m.id = h.model"
 )
+_FAMILY: Final = f"SELECT source, choices, gen_id, replicate, legacy, created FROM gens WHERE {FROM_SOURCES}"  # noqa: S608 - ours
 
 _T = TypeVar("_T")
 
@@ -163,10 +164,28 @@ class Catalog:
 
     # -- keeping up --------------------------------------------------------------------------------
 
-    def _asked(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Answer a question about a stage as it is now, whatever happens to the index."""
+    def ask(self, stages: Sequence[Stage], question: Callable[[sqlite3.Connection, Mapping[str, Present]], _T]) -> _T:
+        """Answer a question about several stages as they are now, all of one moment.
+
+        Args:
+            stages: The stages.
+            question: Asks the index (`catalog_rows`), given what is odd in each of these stages (`odd`); called again
+                where the index was damaged meanwhile.
+
+        Raises:
+            StorageFailed, CorruptFile: As of `present`.
+        """
+
+        def answer(database: sqlite3.Connection) -> _T:
+            with one_moment(database):
+                return question(database, {one.name: self._filled(database, one, {}) for one in stages})
+
+        return self._asked(stages[0], answer, *stages[1:])
+
+    def _asked(self, stage: Stage, question: Callable[[sqlite3.Connection], _T], *besides: Stage) -> _T:
+        """Answer a question about a stage, or several, as it is now, whatever happens to the index."""
         try:
-            return self._answer(stage, question)
+            return self._answer((stage, *besides), question)
         except GenpoolError:
             raise
         except sqlite3.OperationalError:
@@ -175,12 +194,13 @@ class Catalog:
         except _DAMAGE:
             self._drop()  # damaged under our hands: once more, from the files
             remove_index(self._layout)
-        return self._answer(stage, question)
+        return self._answer((stage, *besides), question)
 
-    def _answer(self, stage: Stage, question: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _answer(self, stages: Sequence[Stage], question: Callable[[sqlite3.Connection], _T]) -> _T:
         database = self._open()
         refuse_another_kind(database, self._pipeline, self._store.salt)
-        self._upkeep.keep_up(database, stage)
+        for stage in stages:
+            self._upkeep.keep_up(database, stage)
         return question(database)
 
     # -- questions about a stage -------------------------------------------------------------------
@@ -282,17 +302,17 @@ class Catalog:
 
     def _families(self, database: sqlite3.Connection, stage: Stage) -> dict[Family, dict[int, str]]:
         """Return slot to id for every family that has a legacy generation."""
-        rows = database.execute(
-            "SELECT g.source, g.choices, g.gen_id, g.replicate, g.legacy, g.created FROM gens g JOIN "
-            "(SELECT DISTINCT source, choices FROM gens WHERE stage = ?1 AND legacy = 1 AND state = 0) f "
-            "ON g.source = f.source AND g.choices = f.choices WHERE g.stage = ?1 AND g.state = 0",
-            (stage.name,),
-        )
+        of_legacy = f"IN (SELECT source FROM {ODD.replace('?', '?1')} AND legacy = 1 AND state = 0)"  # noqa: S608 - our own words
+        rows = database.execute(_FAMILY % of_legacy, (stage.name,))
         siblings: dict[Family, list[Sibling]] = {}
-        for source, choices, gen_id, replicate, legacy, created in rows:
-            siblings.setdefault((source, choices), []).append(Sibling(gen_id, replicate, bool(legacy), created))
+        for source, choices, *sibling in rows:
+            siblings.setdefault((source, choices), []).append(_sibling(*sibling))
         recorded = read_slots(self._layout).get(stage.name, {})
-        return {family: assign(members, recorded) for family, members in siblings.items()}
+        return {
+            family: assign(members, recorded)
+            for family, members in siblings.items()
+            if any(one.legacy for one in members)
+        }
 
     def usage(self, stage: Stage) -> dict[str, list[tuple[int, int]]]:
         """Return what the calls of a stage took: choices to tokens in and out of each, the newest thousand."""
@@ -329,7 +349,7 @@ class Catalog:
     def signatures(self, stage: Stage) -> Iterator[tuple[str, Signature]]:
         """Yield id and signature of every whole generation of a stage; a legacy one's replicate is its slot."""
         found = self.snapshot(stage, ("gen_id", "source", "choices", "replicate"), list)
-        slots = {gen_id: slot for family in found.odd.families.values() for slot, gen_id in family.items()}
+        slots = found.odd.slots()
         for row in found.rows:
             yield row[0], self._signature(stage, row, slots)
 
@@ -397,66 +417,48 @@ class Catalog:
 
     def _family(self, database: sqlite3.Connection, stage: Stage, source: str, choices: str) -> dict[int, str]:
         """Return slot to id for one family; nothing where it has no legacy generation."""
-        rows = database.execute(
-            "SELECT gen_id, replicate, legacy, created FROM gens "
-            "WHERE stage = ? AND source = ? AND choices = ? AND state = 0",
-            (stage.name, source, choices),
-        ).fetchall()
-        if not any(row[2] for row in rows):
+        rows = database.execute(_FAMILY % "= ?2" + " AND choices = ?3", (stage.name, source, choices))
+        siblings = [_sibling(*row[2:]) for row in rows]
+        if not any(one.legacy for one in siblings):
             return {}
-        recorded = read_slots(self._layout).get(stage.name, {})
-        siblings = [Sibling(one, replicate, bool(legacy), created) for one, replicate, legacy, created in rows]
-        return assign(siblings, recorded)
+        return assign(siblings, read_slots(self._layout).get(stage.name, {}))
 
     def signature(self, stage: Stage, gen_id: str) -> Signature | None:
         """Return the signature of a whole generation, or None where the stage has none of that id."""
         entry = self.entry(stage, gen_id)
         return None if entry is None else entry.signature
 
-    def beginning_with(self, stage: Stage, beginning: str, limit: int) -> list[str]:
+    def beginning_with(self, stage: Stage, beginning: str, limit: int, *, whole: bool = False) -> list[str]:
         """Return the ids of directories of a stage that begin so, sorted, at most so many.
 
         Args:
             stage: The stage.
             beginning: A part of an id from its start; empty for any.
             limit: The greatest number of ids that is wanted.
+            whole: Whether only whole generations are wanted.
         """
-        query = "SELECT gen_id FROM gens WHERE stage = ? AND gen_id >= ? AND gen_id < ? ORDER BY gen_id LIMIT ?"
+        query = f"""SELECT gen_id FROM gens WHERE stage = ? AND gen_id >= ? AND gen_id < ?
+            {"AND state = 0" if whole else ""} ORDER BY gen_id LIMIT ?"""  # noqa: S608 - our own words
         bounds = (stage.name, beginning, f"{beginning}\x7f", limit)  # ids are ASCII below that
         return [row[0] for row in self._asked(stage, lambda database: database.execute(query, bounds).fetchall())]
 
     def children(self, stage: Stage, gen_id: str) -> list[str]:
         """Return the whole generations of a stage that start from a generation, sorted."""
-        query = "SELECT gen_id FROM gens WHERE stage = ? AND source = ? AND state = 0 ORDER BY gen_id"
+        query = f"SELECT gen_id FROM gens WHERE {FROM_SOURCES % '= ?2'} ORDER BY gen_id"  # noqa: S608 - our own words
         of = (stage.name, gen_id)
         return [row[0] for row in self._asked(stage, lambda database: database.execute(query, of).fetchall())]
 
-    # -- columns: all of a stage, without an object a generation -----------------------------------
 
-    def scores(self, stage: Stage) -> dict[str, tuple[float, float, float]]:
-        """Return score, least and most of the scale of every whole generation that has one, by id."""
-        query = "SELECT gen_id, score, least, most FROM gens WHERE stage = ? AND state = 0 AND score IS NOT NULL"
-        rows = self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
-        return {row[0]: row[1:] for row in rows}
-
-    def whole(self, stage: Stage) -> Iterator[tuple[str, str, str, int | None, str | None]]:
-        """Yield id, source, choices, replicate and origin of every whole generation, by id.
-
-        Choices are the axis values as canonical JSON (`present.choices_key`), the replicate is that of the record; the
-        slots of legacy generations are in `present(stage).families`.
-        """
-        query = (
-            "SELECT g.gen_id, g.source, g.choices, g.replicate, m.origin FROM gens g "
-            "LEFT JOIN makings m ON m.id = g.making WHERE g.stage = ? AND g.state = 0 ORDER BY g.gen_id"
-        )
-        yield from self._asked(stage, lambda database: database.execute(query, (stage.name,)).fetchall())
+def _sibling(gen_id: str, replicate: int | None, legacy: int, created: float | None) -> Sibling:
+    return Sibling(gen_id, replicate, bool(legacy), created)
 
 
 def _near(database: sqlite3.Connection, signature: Signature) -> list[Sequence[str]]:
     """Return id, source, choices and replicate of what `Catalog.near` yields of a stage without legacy generations."""
     wanted, stage = signature.values[1:-1], signature.stage.name
     columns = "SELECT gen_id, source, choices, replicate FROM gens WHERE stage = ? AND state = 0"
-    found = database.execute(f"{columns} AND source = ?", (stage, signature.source)).fetchall()
+    below = f"SELECT gen_id, source, choices, replicate FROM gens WHERE {FROM_SOURCES % '= ?2'}"  # noqa: S608 - our own words
+    found = database.execute(below, (stage, signature.source)).fetchall()
     best = [choices_key(wanted)]
     if database.execute(f"{columns} AND choices = ? LIMIT 1", (stage, best[0])).fetchone() is None:
         query = "SELECT DISTINCT choices FROM gens WHERE stage = ? AND state = 0"

@@ -57,6 +57,9 @@ CREATE INDEX IF NOT EXISTS gens_not_plain ON gens (stage) WHERE legacy = 1 OR st
 
 ODD: Final = "gens INDEXED BY gens_not_plain WHERE stage = ? AND (legacy = 1 OR state > 0)"
 """What is not plainly there; left to itself SQLite would read all of a stage to find the few."""
+FROM_SOURCES: Final = "stage = ?1 AND state = 0 AND gen_id IN (SELECT gen_id FROM gens WHERE stage = ?1 AND source %s)"
+"""What starts from some sources. The inner query is answered by the index by source alone; where a query asks for other
+columns besides, SQLite takes the stage to be small and reads all of it."""
 _MODULUS: Final = 1 << 128
 
 

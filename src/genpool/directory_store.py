@@ -117,9 +117,9 @@ class DirectoryStore:
 
     def record(self, stage: Stage, gen_id: str) -> Record:
         """See `GenerationStore.record`."""
-        path = self.layout.generation(stage.name, gen_id) / METADATA
-        data = self._read(path, f"generation {gen_id}")
-        return decode_record(data, stage, gen_id, self.salt, str(path))
+        folder = f"{self._stage_folder(stage.name)}/{check_name(gen_id, 'gen id')}"
+        data = self._read(folder, METADATA, f"generation {gen_id}")
+        return decode_record(data, stage, gen_id, self.salt, f"{folder}/{METADATA}")
 
     def text(self, record: Record, name: str = "parsed") -> str:
         """See `GenerationStore.text`."""
@@ -128,7 +128,7 @@ class DirectoryStore:
     def _text(self, folder: Path, record: Record, name: str) -> str:
         """Return a text of a generation or an attempt, its digest checked."""
         path = folder / TEXT_FILES[name]
-        data = self._read(path, f"the {name} text of {record.gen_id}")
+        data = self._read(folder, TEXT_FILES[name], f"the {name} text of {record.gen_id}")
         stated = record.fingerprints.get(name)
         if stated is not None and sha256(data) != stated:
             raise CorruptGeneration(
@@ -140,15 +140,16 @@ class DirectoryStore:
         except UnicodeDecodeError as error:
             raise CorruptGeneration(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
 
-    def _read(self, path: Path, what: str) -> bytes:
+    def _read(self, folder: str | Path, name: str, what: str) -> bytes:
         """Read a file of the pool; neither it nor its directory may be a link."""
+        path = f"{folder}/{name}"  # many thousands are read for one answer: a Path would cost as much as the reading
         try:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
-                descriptor = os.open(path.name, flags, dir_fd=folder)
+                descriptor = os.open(name, flags, dir_fd=opened)
             finally:
-                os.close(folder)
+                os.close(opened)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{what} does not exist ({path})") from None
         except OSError as error:
@@ -171,7 +172,7 @@ class DirectoryStore:
 
     def _reason(self, folder: Path) -> Reason:
         with suppress(CorruptGeneration, NotFound):
-            reason = decode_object(self._read(folder / METADATA, "attempt"), str(folder)).get("reason")
+            reason = decode_object(self._read(folder, METADATA, "attempt"), str(folder)).get("reason")
             if isinstance(reason, dict):
                 return Reason(str(reason.get("kind")), str(reason.get("message")))
         return Reason("incomplete", "a directory that was left incomplete and moved here when its slot was filled")
@@ -179,7 +180,7 @@ class DirectoryStore:
     def output(self, stage: Stage, gen_id: str, number: int) -> Generation:
         """See `GenerationStore.output`."""
         folder = self.layout.attempts(stage.name, gen_id) / str(number)
-        data = self._read(folder / METADATA, f"attempt {number} at {gen_id}")
+        data = self._read(folder, METADATA, f"attempt {number} at {gen_id}")
         record, reason = decode_attempt(data, stage, gen_id, self.salt, str(folder / METADATA))
         if reason is None:
             raise CorruptGeneration(f"{folder / METADATA}: the record of a generation, not of an attempt")
@@ -190,7 +191,7 @@ class DirectoryStore:
         """See `GenerationStore.source`."""
         if not _DIGEST.fullmatch(digest):  # it becomes a path
             raise NotFound(f"no source is named {digest!r}: that is no SHA-256")
-        data = self._read(self.layout.sources / digest, f"source {digest}")
+        data = self._read(self.layout.sources, digest, f"source {digest}")
         if sha256(data) != digest:
             raise CorruptGeneration(f"{self.layout.sources / digest}: its content has another digest than its name")
         return data

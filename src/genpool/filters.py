@@ -22,22 +22,12 @@ if TYPE_CHECKING:
 
 _SOURCES: Final = {"combo": ROOT_FIELD, "parent": PARENT_FIELD}
 """What people write for the field that says what a task starts from."""
-_MOST_COMPARED: Final = 1000
+MOST_COMPARED: Final = 1000
 """Among more levels than these no nearest one is looked for."""
 
 if TYPE_CHECKING:
-    FieldsOf = Callable[[Stage, str], Mapping[str, FieldValue] | None]
-    """Stage and id to the fields of a signature; None where they cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One task that may be asked for."""
-
-    stage: Stage
-    gen_id: str
-    origin: str | None
-    """The cohort whose run made it; None where it is missing or nothing says so."""
+    FieldOf = Callable[[Stage, str, str], FieldValue | None]
+    """Stage, id and field to the value in its signature; None where that cannot be read."""
 
 
 class StageTable(Protocol):
@@ -65,16 +55,6 @@ class Condition:
     field: str
     """The field of the signature."""
     levels: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Which of some candidates are asked for."""
-
-    places: tuple[int, ...]
-    """Their positions."""
-    unread: tuple[int, ...]
-    """The positions of those of which nobody knows: they, or something above them, cannot be read."""
 
 
 def read_conditions(
@@ -139,75 +119,6 @@ def _word(stage: Stage, field: str) -> str:
     return next((word for word, name in _SOURCES.items() if name == field), stage.axis_name(field))
 
 
-def choose(
-    pipeline: Pipeline,
-    candidates: Sequence[Candidate],
-    fields_of: FieldsOf,
-    conditions: Sequence[Condition],
-    origins: Collection[str] = (),
-    cohorts: Iterable[str] = (),
-) -> Chosen:
-    """Return which candidates meet all conditions and were made by a run of one of some cohorts.
-
-    Args:
-        pipeline: The pool's stages.
-        candidates: The tasks.
-        fields_of: The fields of any task, above the candidates too.
-        conditions: What their fields must be.
-        origins: The cohorts; none for whatever cohort.
-        cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
-
-    Raises:
-        DoesNotFit: No candidate has a level, or made by a cohort of that name.
-    """
-    seen: list[set[str]] = [set() for _ in conditions]
-    places: list[int] = []
-    unread: list[int] = []
-    for place, one in enumerate(candidates):
-        fits, known = _meets(pipeline, one, fields_of, conditions, seen)
-        if fits and (not origins or one.origin in origins):
-            (places if known else unread).append(place)
-    for condition, levels in zip(conditions, seen, strict=True):
-        _check_levels(condition, levels)
-    _check_origins(origins, {one.origin for one in candidates if one.origin is not None}.union(cohorts))
-    return Chosen(tuple(places), tuple(unread))
-
-
-def _meets(
-    pipeline: Pipeline,
-    one: Candidate,
-    fields_of: FieldsOf,
-    conditions: Sequence[Condition],
-    seen: Sequence[set[str]],
-) -> tuple[bool, bool]:
-    """Return whether a task meets all conditions that can be read, and whether all can; note the levels it has."""
-    fits = known = True
-    for condition, levels in zip(conditions, seen, strict=True):
-        stage = condition.stage or one.stage
-        if condition.field not in stage.fields or stage not in (one.stage, *pipeline.ancestors(one.stage)):
-            fits = False
-            continue
-        level = _level(pipeline, one, stage, condition.field, fields_of)
-        if level is None:
-            known = False
-            continue
-        levels.add(level)
-        fits = fits and level in condition.levels
-    return fits, known
-
-
-def _level(pipeline: Pipeline, one: Candidate, target: Stage, field: str, fields_of: FieldsOf) -> str | None:
-    """Return the value of a field in a task's lineage, or None where that cannot be read."""
-    stage, gen_id = one.stage, one.gen_id
-    fields = fields_of(stage, gen_id)
-    while stage != target and fields is not None and stage.parent is not None:
-        if PARENT_FIELD not in fields:
-            return None
-        stage, gen_id = pipeline[stage.parent], str(fields[PARENT_FIELD])
-        fields = fields_of(stage, gen_id)
-    return str(fields[field]) if fields is not None and field in fields else None
-
-
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
     """Which rows of some columns are asked for, by stage."""
@@ -220,17 +131,17 @@ class ChosenRows:
 def choose_rows(
     pipeline: Pipeline,
     tables: Mapping[str, StageTable],
-    fields_of: FieldsOf,
+    field_of: FieldOf,
     conditions: Sequence[Condition],
     origins: Collection[str] = (),
     cohorts: Iterable[str] = (),
 ) -> ChosenRows:
-    """Return which rows of columns are asked for: as `choose` does, but each value is looked at once, not each row.
+    """Return which rows of columns are asked for; each value is looked at once, not each row.
 
     Args:
         pipeline: The pool's stages.
         tables: Stage to the columns of its candidates.
-        fields_of: The fields of any task, above the candidates too.
+        field_of: A field of any task, above the candidates too.
         conditions: What their fields must be.
         origins: The cohorts whose run made them; none for whatever cohort.
         cohorts: The cohorts that there are, so that one that made nothing is no unknown one.
@@ -241,7 +152,7 @@ def choose_rows(
     seen: list[set[str]] = [set() for _ in conditions]
     rows: dict[str, frozenset[int]] = {}
     unread: dict[str, frozenset[int]] = {}
-    climb = _Climb(pipeline, fields_of)
+    climb = _Climb(pipeline, field_of)
     for name, table in tables.items():
         fits, doubtful = set(range(len(table.origins))), set()
         if origins:
@@ -252,9 +163,9 @@ def choose_rows(
             doubtful |= unknown
         rows[name], unread[name] = frozenset(fits - doubtful), frozenset(fits & doubtful)
     for condition, levels in zip(conditions, seen, strict=True):
-        _check_levels(condition, levels)
+        check_levels(condition, levels)
     made_by = {value for table in tables.values() for value in table.origins.values if value is not None}
-    _check_origins(origins, made_by.union(cohorts))
+    check_origins(origins, made_by.union(cohorts))
     return ChosenRows(rows, unread)
 
 
@@ -282,9 +193,9 @@ def _met(
 class _Climb:
     """Fields of the lineages of generations, each looked up once."""
 
-    def __init__(self, pipeline: Pipeline, fields_of: FieldsOf) -> None:
+    def __init__(self, pipeline: Pipeline, field_of: FieldOf) -> None:
         self._pipeline = pipeline
-        self._fields_of = fields_of
+        self._field_of = field_of
         self._known: dict[tuple[str, str, str, str], str | None] = {}
 
     def __call__(self, stage: Stage, gen_id: str, target: Stage, field: str) -> str | None:
@@ -295,24 +206,21 @@ class _Climb:
         return self._known[key]
 
     def _level(self, stage: Stage, gen_id: str, target: Stage, field: str) -> str | None:
-        fields = self._fields_of(stage, gen_id)
-        if fields is None:
-            return None
-        if stage == target or stage.parent is None:
-            return str(fields[field]) if field in fields else None
-        if PARENT_FIELD not in fields:
-            return None
-        return self(self._pipeline[stage.parent], str(fields[PARENT_FIELD]), target, field)
+        above = None if stage.name == target.name else stage.parent
+        value = self._field_of(stage, gen_id, PARENT_FIELD if above else field)
+        if value is None or above is None:
+            return None if value is None else str(value)
+        return self(self._pipeline[above], str(value), target, field)
 
 
-def _check_levels(condition: Condition, seen: Collection[str]) -> None:
+def check_levels(condition: Condition, seen: Collection[str]) -> None:
     """Refuse a level that nothing has."""
     for level in sorted(condition.levels - frozenset(seen)):
-        hint = nearest(level, seen) if len(seen) <= _MOST_COMPARED else None
+        hint = nearest(level, seen) if len(seen) <= MOST_COMPARED else None
         raise DoesNotFit(f"nothing here has {condition.typed} = {level!r}", hint=hint)
 
 
-def _check_origins(origins: Iterable[str], known: Collection[str]) -> None:
+def check_origins(origins: Iterable[str], known: Collection[str]) -> None:
     """Refuse an origin that is no cohort."""
     for name in sorted(origins):
         if name not in known:

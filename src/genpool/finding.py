@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from genpool.aliases import read_aliases
+from genpool.catalog_filters import fitting
 from genpool.errors import NotFound
-from genpool.filters import Candidate, choose, read_conditions
+from genpool.filters import read_conditions
 from genpool.membership import cohort_ids
 from genpool.signatures import FILE_NAME
 from genpool.stages import PARENT_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from genpool.catalog import Catalog
     from genpool.layout import PoolLayout
@@ -56,12 +57,25 @@ class Listing:
     """Ids that were left out because they, or something above them, cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What was asked for, each read when its turn comes: all records at once may be more than memory has room for."""
+
+    members: Iterator[MemberState]
+    unread: tuple[str, ...] = ()
+    """See `Listing.unread`."""
+
+    def listing(self) -> Listing:
+        """Read all that is left."""
+        return Listing(tuple(self.members), self.unread)
+
+
 def stated(record: Record) -> dict[str, FieldValue]:
     """Return the fields that a record states: a legacy one may have no replicate."""
     return {name: value for name, value in record.stated().items() if value is not None}
 
 
-def all_matching(
+def each_matching(
     layout: PoolLayout,
     pipeline: Pipeline,
     store: GenerationStore,
@@ -70,40 +84,28 @@ def all_matching(
     stage: str | None = None,
     where: Mapping[str, Iterable[str]] | None = None,
     origins: Collection[str] = (),
-) -> Listing:
+) -> Matches:
     """Return the generations of a whole pool that are asked for, by stage and id; see `Pool.matching`.
 
     A legacy generation's replicate is its slot.
     """
     asked = None if stage is None else pipeline[stage]
+    conditions = read_conditions(pipeline, read_aliases(layout).conditions(where or {}), asked)
     with closing(open_catalog()) as catalog:
-        conditions = read_conditions(pipeline, read_aliases(layout).conditions(where or {}), asked)
-        signatures = {one.name: dict(catalog.signatures(one)) for one in pipeline}
-        present = {one.name: catalog.present(one) for one in ((asked,) if asked else pipeline)}
+        stages = (asked,) if asked else tuple(pipeline)
+        found = fitting(catalog, pipeline, stages, conditions, origins, cohort_ids(layout))
 
-    def fields_of(of: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
-        found = signatures[of.name].get(gen_id)
-        return None if found is None else found.as_dict()
+    def members() -> Iterator[MemberState]:
+        for gen_id, signature in found:
+            try:
+                record = store.record(signature.stage, gen_id)
+            except NotFound:
+                if gen_id in store.listed(signature.stage):
+                    raise
+                continue  # it was removed meanwhile
+            yield MemberState(signature.stage.name, gen_id, MADE, record, signature.as_dict())
 
-    candidates = [
-        Candidate(pipeline[name], gen_id, present[name].origin(gen_id))
-        for name in present
-        for gen_id in signatures[name]
-        if gen_id in present[name].whole  # it may be gone since
-    ]
-    chosen = choose(pipeline, candidates, fields_of, conditions, origins, cohort_ids(layout))
-    members = []
-    for one in (candidates[at] for at in chosen.places):
-        try:
-            record = store.record(one.stage, one.gen_id)
-        except NotFound:
-            if one.gen_id in store.listed(one.stage):
-                raise
-            continue  # it was removed meanwhile
-        fields = signatures[one.stage.name][one.gen_id].as_dict()
-        members.append(MemberState(one.stage.name, one.gen_id, MADE, record, fields))
-    damaged = [gen_id for name in present for gen_id in present[name].unusable]
-    return Listing(tuple(members), (*(candidates[at].gen_id for at in chosen.unread), *damaged))
+    return Matches(members(), found.unread)
 
 
 def lineage(pipeline: Pipeline, store: GenerationStore, record: Record) -> list[Record]:
@@ -143,9 +145,11 @@ def find_generation(
     return store.record(*found)
 
 
-def beginning_with(catalog: Catalog, stage: Stage, beginning: str, limit: int = _EVERY) -> list[str]:
+def beginning_with(
+    catalog: Catalog, stage: Stage, beginning: str, limit: int = _EVERY, *, whole: bool = False
+) -> list[str]:
     """Return the ids of a stage that begin so, as many as are wanted; what no id can begin with is no error."""
-    return catalog.beginning_with(stage, beginning, limit) if _BEGINNING.fullmatch(beginning) else []
+    return catalog.beginning_with(stage, beginning, limit, whole=whole) if _BEGINNING.fullmatch(beginning) else []
 
 
 def find_attempts(

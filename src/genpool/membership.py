@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import string
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -333,6 +334,56 @@ class _Table:
 def read_membership(layout: PoolLayout, pipeline: Pipeline, cohort_id: str) -> list[Member]:
     """Read a cohort's membership, a value a line; for errors see `read_members`."""
     return list(each_member(read_members(layout, pipeline, cohort_id)))
+
+
+def find_members(layout: PoolLayout, pipeline: Pipeline, cohort_id: str, beginning: str) -> list[Member]:
+    """Return the members whose id begins so, in plan order: those of `read_membership`, and its errors.
+
+    Of a membership as genpool writes it only their lines are taken apart, however many others there are.
+    """
+    data, aliases = membership_data(layout, cohort_id), read_aliases(layout)
+    where = str(layout.membership(cohort_id))
+    lines = _lines_of(data, pipeline, beginning, aliases)
+    members = each_member(members_of(data if lines is None else lines, pipeline, where, aliases))
+    return [one for one in members if one.gen_id.startswith(beginning)]
+
+
+def _lines_of(data: bytes, pipeline: Pipeline, beginning: str, aliases: Aliases) -> bytes | None:
+    """Return the header of a membership with the lines of members whose id begins so, or did; more may be among them.
+
+    Returns:
+        None where the text is of another form than genpool writes, or a line is not a member.
+    """
+    start = data.find(b"\n") + 1
+    if not start or not data.startswith((b"stage,gen_id,", b"stage,gen_id\n")) or b'"' in data or b"\r" in data:
+        return None
+    stages = "|".join(map(re.escape, pipeline.names)).encode()
+    if not re.compile(_EVERY_LINE % stages).fullmatch(data, start) or not _is_text(data):
+        return None
+    old = aliases.before(beginning)
+    if len(old) > _MOST_SOUGHT:
+        return None
+    found: set[int] = set()
+    for stage, gen_id in [*((name, beginning) for name in pipeline.names), *old]:
+        sought = f"\n{stage},{gen_id}".encode(errors="replace")
+        at = data.find(sought, start - 1)
+        while at >= 0:
+            found.add(at + 1)
+            at = data.find(sought, at + 1)
+    lines = [data[at : data.find(b"\n", at) + 1 or None] for at in sorted(found)]
+    return data[:start] + b"".join(lines)
+
+
+_EVERY_LINE: Final = rb"\n*+(?:(?:%s),[A-Za-z0-9][A-Za-z0-9._-]{0,127}+(?:,[^\n]*+)?(?:\n++|\Z))*+"
+_MOST_SOUGHT: Final = 20
+"""For more old ids than these a membership is not gone through again and again."""
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def each_member(members: Members) -> Iterator[Member]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from genpool.catalog import Catalog
 from genpool.config import PoolConfig, find_root, read_config
 from genpool.directory_store import DirectoryStore
-from genpool.finding import Listing, all_matching
+from genpool.finding import Listing, Matches, each_matching
 from genpool.gen_ids import gen_id
 from genpool.layout import PoolLayout
 from genpool.manifests import Manifests
@@ -304,8 +304,18 @@ class Pool(PoolUpkeep):
             UsageError: No generation has such a field or level, or no cohort is named so.
             CorruptGeneration: The record of a generation that is asked for is damaged.
         """
+        return self.each_matching(stage, where=where, origins=origins).listing()
+
+    def each_matching(
+        self,
+        stage: str | None = None,
+        *,
+        where: Mapping[str, Iterable[str]] | None = None,
+        origins: Collection[str] = (),
+    ) -> Matches:
+        """Return what `matching` does, each generation read when its turn comes; so do its errors of reading."""
         pipeline, store = self.config.pipeline, self.store
-        return all_matching(self.layout, pipeline, store, self.catalog, stage=stage, where=where, origins=origins)
+        return each_matching(self.layout, pipeline, store, self.catalog, stage=stage, where=where, origins=origins)
 
     def gen_id(self, signature: Signature) -> str:
         """Return the deterministic id of a signature in this pool."""

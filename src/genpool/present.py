@@ -59,6 +59,10 @@ class Present:
         """Return slot to id for a signature's family: nothing where it has no legacy generation."""
         return self.families.get((signature.source, choices_key(signature.values[1:-1])), {})
 
+    def slots(self) -> dict[str, int]:
+        """Return id to slot for every generation of a family that has a legacy one."""
+        return {gen_id: slot for family in self.families.values() for slot, gen_id in family.items()}
+
     def in_slot(self, signature: Signature) -> str | None:
         """Return the legacy generation, or the right one, that fills a signature's slot in a family with legacy ids."""
         return self.family(signature).get(signature.replicate)

@@ -16,7 +16,7 @@ from genpool.aliases import read_aliases
 from genpool.coded import Coded
 from genpool.errors import CorruptGeneration, InvalidSignature, PoolError
 from genpool.filters import choose_rows, read_conditions
-from genpool.finding import Listing, MemberState, lineage, stated
+from genpool.finding import Listing, Matches, MemberState, lineage, stated
 from genpool.manifest import ManifestStanding
 from genpool.manifests import Fault, Manifests, Unfit
 from genpool.membership import cohort_ids, read_members
@@ -227,11 +227,22 @@ class CohortScope:
             UsageError: No member has such a field or level, or no cohort is named so.
             CorruptGeneration: The record of a member that is asked for is damaged.
         """
+        return self.each_matching(stage, where=where, origins=origins, states=states).listing()
+
+    def each_matching(
+        self,
+        stage: str | None = None,
+        *,
+        where: Mapping[str, Iterable[str]] | None = None,
+        origins: Collection[str] = (),
+        states: Collection[str] = (),
+    ) -> Matches:
+        """Return what `matching` does, each member read when its turn comes; so do its errors of reading."""
         asked = None if stage is None else self._pipeline[stage]
         conditions = read_conditions(self._pipeline, read_aliases(self._layout).conditions(where or {}), asked)
         tables = {name: self._standing.columns(name) for name in self._standing.stages if stage in {None, name}}
         known = cohort_ids(self._layout) if origins else ()
-        chosen = choose_rows(self._pipeline, tables, self._fields_of, conditions, origins, known)
+        chosen = choose_rows(self._pipeline, tables, self._field_of, conditions, origins, known)
 
         def kept(rows: Mapping[str, Collection[int]]) -> list[tuple[str, int]]:
             return [
@@ -241,7 +252,7 @@ class CohortScope:
             ]
 
         unread = tuple(tables[name].gen_ids[row] for name, row in kept(chosen.unread))
-        return Listing(tuple(self._state(*one) for one in kept(chosen.rows)), unread)
+        return Matches((self._state(*one) for one in kept(chosen.rows)), unread)
 
     @cached_property
     def _row_of(self) -> dict[str, dict[str, int]]:
@@ -256,6 +267,26 @@ class CohortScope:
             ids = self._standing.gen_ids(stage.name)
             self._row_of[stage.name] = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
         return self._row_of[stage.name].get(gen_id)
+
+    def _field_of(self, stage: Stage, gen_id: str, field: str) -> FieldValue | None:
+        """Return one of `_fields_of`; None where there is none."""
+        row = self._member_row(stage, gen_id)
+        if row is not None and row not in self._unstated(stage.name):
+            return self._standing.columns(stage.name).fields[field][row]
+        fields = self._fields_of(stage, gen_id)
+        return None if fields is None else fields.get(field)
+
+    def _unstated(self, stage: str) -> frozenset[int]:
+        """Return the rows of members of which the columns do not say every field."""
+        if stage not in self._lacking:
+            columns = self._standing.columns(stage).fields.values()
+            self._lacking[stage] = frozenset(row for column in columns for row in column.rows_of(None))
+        return self._lacking[stage]
+
+    @cached_property
+    def _lacking(self) -> dict[str, frozenset[int]]:
+        """Stage to `_unstated`, for the stages that were asked for."""
+        return {}
 
     def _fields_of(self, stage: Stage, gen_id: str) -> Mapping[str, FieldValue] | None:
         """Return the fields of a member or of what is above one: of the columns, else of its record."""

@@ -10,7 +10,7 @@ from genpool.catalog_rows import Condition
 from genpool.errors import NotFound
 from genpool.finding import beginning_with
 from genpool.gen_ids import gen_id as id_of
-from genpool.membership import cohort_ids, read_membership
+from genpool.membership import cohort_ids, find_members, typed_value
 from genpool.planner import unacceptable
 from genpool.present import of_another_task
 from genpool.signatures import Signature
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genpool.layout import PoolLayout
     from genpool.membership import Member
     from genpool.signatures import FieldValue
-    from genpool.stages import Pipeline
+    from genpool.stages import Pipeline, Stage
     from genpool.store import GenerationStore
 
 _CANDIDATES: Final = 8
@@ -123,26 +123,23 @@ def signature_of(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, gen_i
         signature = catalog.signature(stage, gen_id)
         if signature is not None:
             return signature
-    starting = {
-        one: signature
-        for stage in pipeline
-        for one in beginning_with(catalog, stage, gen_id)
-        if (signature := catalog.signature(stage, one)) is not None
+    starting: dict[str, Stage | Signature] = {
+        one: stage for stage in pipeline for one in beginning_with(catalog, stage, gen_id, whole=True)
     }
-    for cohort_id in cohort_ids(layout):
-        if not layout.membership(cohort_id).is_file():
-            continue
-        for member in read_membership(layout, pipeline, cohort_id):
+    for cohort_id in _adopted(layout) if gen_id else ():
+        for member in find_members(layout, pipeline, cohort_id, gen_id):
             if member.gen_id == gen_id:
                 return _signature(pipeline, member)
-            if gen_id and member.gen_id.startswith(gen_id) and member.gen_id not in starting:
+            if member.gen_id not in starting:
                 starting[member.gen_id] = _signature(pipeline, member)
     if len(starting) > 1:
         ids = sorted(starting)
         shown = ", ".join(ids[:_CANDIDATES]) + (" …" if len(ids) > _CANDIDATES else "")
         raise NotFound(f"{len(ids)} tasks have an id that starts with {gen_id!r}: {shown}", hint="type more of it")
-    if starting:
-        return starting.popitem()[1]
+    for one, found in starting.items():
+        signature = found if isinstance(found, Signature) else catalog.signature(found, one)
+        if signature is not None:  # else it was removed since
+            return signature
     raise NotFound(
         f"no generation and no member of a cohort has the id {gen_id!r}",
         hint="an id cannot be turned back into its signature: give that, `genpool why draft combo_id=…`",
@@ -150,13 +147,20 @@ def signature_of(layout: PoolLayout, pipeline: Pipeline, catalog: Catalog, gen_i
 
 
 def _signature(pipeline: Pipeline, member: Member) -> Signature:
-    typed = {name: int(value) if name == "replicate" else value for name, value in member.fields.items()}
+    typed = {name: typed_value(name, value) for name, value in member.fields.items()}
     return Signature.of(pipeline[member.stage], typed)
 
 
 def _cohorts_of(layout: PoolLayout, pipeline: Pipeline, gen_id: str) -> list[str]:
-    adopted = [name for name in cohort_ids(layout) if layout.membership(name).is_file()]
-    return [name for name in adopted if any(one.gen_id == gen_id for one in read_membership(layout, pipeline, name))]
+    return [
+        name
+        for name in _adopted(layout)
+        if any(one.gen_id == gen_id for one in find_members(layout, pipeline, name, gen_id))
+    ]
+
+
+def _adopted(layout: PoolLayout) -> list[str]:
+    return [name for name in cohort_ids(layout) if layout.membership(name).is_file()]
 
 
 def _nearest(catalog: Catalog, signature: Signature) -> Nearest | None:

@@ -45,3 +45,15 @@ def test_why_says_that_a_task_is_exhausted_as_plan_does(genpool: Type, root: Pat
     assert said.startswith("exhausted: 2 answers of smollm2-135m-judge to ")
     assert "--retry-exhausted" in said
     assert genpool("why", stuck, "--json").json["exhausted"] == {"llm_model_id": "smollm2-135m-judge", "attempts": 2}
+
+
+def test_a_membership_whose_replicate_is_no_number_is_an_error_in_words(genpool: Type, root: Path) -> None:
+    genpool("run", "demo", "-q")
+    path = root / "cohorts/demo/membership.csv"
+    stage, gen_id, *_ = path.read_text().splitlines()[1].split(",")
+    shutil.rmtree(root / "gens" / stage / gen_id)
+    path.write_text(path.read_text().replace(",1\n", ",first\n", 1))
+    said = genpool("why", gen_id)
+    assert (said.code, said.out) == (1, "")
+    assert "replicate = 'first' must be an integer" in said.err
+    assert "Traceback" not in said.err

@@ -11,6 +11,7 @@ from genpool.aliases import read_aliases
 from genpool.cli.main import main
 from genpool.errors import NotFound
 from genpool.layout import PoolLayout
+from genpool.membership import find_members, read_membership
 from genpool.migration.migrations import Migrations
 from genpool.migration.targets import change_to
 from genpool.pool import Pool
@@ -77,6 +78,19 @@ def test_an_old_membership_resolves(root: Path) -> None:
     assert DRAFT in scope.member_ids
     assert ESSAY in scope.member_ids
     assert sum(counts.missing for counts in scope.counts().values()) == 0
+
+
+@pytest.mark.parametrize("typed", ["old-", "old-draft", "old-e", "d_", "e_", "v_"])
+def test_members_are_found_by_present_ids_in_an_old_membership(root: Path, typed: str) -> None:
+    layout, pipeline = PoolLayout(root), Pool.open(root).config.pipeline
+    path = layout.membership("c")
+    now = {one.gen_id for one in read_membership(layout, pipeline, "c")}
+    path.write_text(path.read_text().replace(DRAFT, "old-draft").replace(ESSAY, "old-essay"))
+    members = read_membership(layout, pipeline, "c")
+    assert {one.gen_id for one in members} == now
+    for beginning in (typed, *(one.gen_id for one in members)):
+        found = find_members(layout, pipeline, "c", beginning)
+        assert found == [one for one in members if one.gen_id.startswith(beginning)]
 
 
 def test_a_spec_may_start_from_old_ids(root: Path) -> None:

@@ -8,20 +8,23 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genpool.adoption import adopt, membership_bytes
 from genpool.errors import CorruptFile, InputError, InvalidCombo, NotFound, StorageFailed
 from genpool.locks import cohort_lock
-from genpool.membership import are_file_names, cohort_ids, each_member, members_of, read_membership
+from genpool.membership import are_file_names, cohort_ids, each_member, find_members, members_of, read_membership
 from genpool.pool import Pool
 from genpool.signatures import FILE_NAME
 from genpool.stages import DEFAULT_PIPELINE
 from tests.small_pools import ESSAYS, make_pool, tree, whole_cohort, write_rows, write_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from genpool.membership import Member
 
 
 @pytest.fixture
@@ -246,6 +249,41 @@ def test_a_plain_text_is_read_as_one_with_quotation_marks_is(rows: list[tuple[st
     assert [(one.stage, one.gen_id) for one in quick] == rows
     both = [members_of(one.encode(), DEFAULT_PIPELINE, "it").runs for one in (plain, quoted)]
     assert both[0] == both[1]
+
+
+CELLS = ["draft", "essay", "sketch", "d_1", "d_12", "d_2", "old.3", "e/1", "", "row-1", "1", '"d_1"', "é", "a b"]
+MEMBERSHIPS = st.builds(
+    lambda head, lines, end, tail: (end.join([head, *(",".join(line) for line in lines)]) + tail).encode(),
+    st.sampled_from(["stage,gen_id", "stage,gen_id,combo_id,replicate", "gen_id,stage", "stage,gen_id,replicate,more"]),
+    st.lists(
+        st.tuples(st.sampled_from(["draft", "essay"]), st.sampled_from(CELLS[3:7]), st.sampled_from(CELLS))
+        | st.lists(st.sampled_from(CELLS), max_size=5),
+        max_size=8,
+    ),
+    st.sampled_from(["\n", "\n", "\n\n", "\r\n"]),
+    st.sampled_from(["", "\n", "\n\n"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=MEMBERSHIPS | st.just(b"stage,gen_id\ndraft,d_1,\xff\n"),
+    typed=st.sampled_from(["d_1", "d", "old.3", "e", "é"]),
+)
+def test_members_are_found_as_if_all_were_read(pool: Pool, data: bytes, typed: str) -> None:
+    path = pool.layout.membership("c")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    layout, pipeline = pool.layout, pool.config.pipeline
+
+    def outcome(read: Callable[[], list[Member]]) -> list[Member] | str:
+        try:
+            return [one for one in read() if one.gen_id.startswith(typed)]
+        except CorruptFile as error:
+            return error.message
+
+    expected = outcome(lambda: read_membership(layout, pipeline, "c"))
+    assert outcome(lambda: find_members(layout, pipeline, "c", typed)) == expected
 
 
 @pytest.mark.parametrize("name", ["", ".d", "-d", "d/1", "d 1", "d\n", "dé", "d" * 129, "ok\x00", "_d"])

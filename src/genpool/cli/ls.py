@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from genpool.stages import PARENT_FIELD, REPLICATE_FIELD, ROOT_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from genpool.finding import Listing, MemberState
+    from genpool.finding import Matches, MemberState
     from genpool.pool import Pool
+    from genpool.signatures import FieldValue
 
 _SHORTEST: Final = 8
 """The fewest characters that an id is cut to."""
@@ -69,13 +70,13 @@ def command(
         return _cohorts(pool, as_json=as_json)
     if cohort is None:
         with reading_shown(pool, quiet=as_json):
-            found = pool.matching(stage, where=conditions, origins=makers)
+            found = pool.each_matching(stage, where=conditions, origins=makers)
         _show_all(pool, found, as_json=as_json)
         return 0
     scope = pool.scope(cohort)
     tell_sources(scope, verbose=False)
     with reading_shown(pool, quiet=as_json):
-        found = scope.matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
+        found = scope.each_matching(stage, where=conditions, origins=makers, states=(state,) if state else ())
     if as_json:
         _print_document("members", found)
     else:
@@ -84,7 +85,7 @@ def command(
     return 0
 
 
-def _show_all(pool: Pool, found: Listing, *, as_json: bool) -> None:
+def _show_all(pool: Pool, found: Matches, *, as_json: bool) -> None:
     """Print generations of the whole pool; whose run made them takes the place of how they stand in a cohort."""
     if as_json:
         _print_document("generations", found)
@@ -94,15 +95,14 @@ def _show_all(pool: Pool, found: Listing, *, as_json: bool) -> None:
     _print_unread(found)
 
 
-def _print_document(what: str, found: Listing) -> None:
-    from genpool.cli.output import print_json
+def _print_document(what: str, found: Matches) -> None:
+    from genpool.cli.output import print_json_listing
 
-    print_json(
-        {"format": f"genpool.{what}/1", what: [_document(one) for one in found.members], "unread": list(found.unread)}
-    )
+    documents = map(_document, found.members)
+    print_json_listing({"format": f"genpool.{what}/1"}, what, documents, {"unread": list(found.unread)})
 
 
-def _print_unread(found: Listing) -> None:
+def _print_unread(found: Matches) -> None:
     from genpool.cli.output import many
 
     if found.unread:
@@ -167,7 +167,7 @@ def combo_names(pool: Pool) -> dict[str, str]:
 
 
 def _print_members(
-    members: Sequence[MemberState], everyone: Iterable[str], names: Mapping[str, str], second: str
+    members: Iterable[MemberState], everyone: Iterable[str], names: Mapping[str, str], second: str
 ) -> None:
     """Print members; on a terminal that is too narrow, ids are cut and combos are named by their concepts alone.
 
@@ -180,34 +180,45 @@ def _print_members(
     from genpool.cli.output import print_table, table_width, terminal_width
 
     columns = ("gen_id", second, "choices", "replicate", "from", "score")
-    lines = [_line(one, names, None, second) for one in members]
+    listed = [_Listed.of(one, second) for one in members]
+    lines = [one.line(names, None) for one in listed]
     terminal = terminal_width()
     if terminal is not None and table_width(columns, lines) > terminal:
         length = _telling_length(set(everyone))
-        lines = [_line(one, names, length, second) for one in members]
+        lines = [one.line(names, length) for one in listed]
     print_table(columns, lines, right=["replicate", "score"], whole=["gen_id"])
 
 
-def _line(one: MemberState, names: Mapping[str, str], length: int | None, second: str) -> list[object]:
-    """Return a member's line; `length` is what ids are cut to."""
-    choices = dict(one.fields)
-    parent = choices.pop(PARENT_FIELD, None)
-    combo = choices.pop(ROOT_FIELD, None)
-    replicate = choices.pop(REPLICATE_FIELD, None)
-    source = None if parent is None else str(parent)[:length]
-    if parent is None and combo is not None:  # a damaged member states neither
-        name = names.get(str(combo))
-        source = str(combo) if name is None else name if length else f"{combo} ({name})"
-    score = one.record.score.value if one.record and one.record.score else None
-    origin = one.record.origin_cohort_id if one.record else None
-    return [
-        one.gen_id[:length],
-        origin if second == "origin" else one.state,
-        " ".join(str(value) for value in choices.values()),
-        replicate,
-        source,
-        None if score is None else f"{score:g}",
-    ]
+class _Listed(NamedTuple):
+    """What a line says of a member."""
+
+    gen_id: str
+    second: str | None
+    choices: str
+    replicate: FieldValue | None
+    parent: FieldValue | None
+    combo: FieldValue | None
+    score: float | None
+
+    @classmethod
+    def of(cls, one: MemberState, second: str) -> _Listed:
+        choices = dict(one.fields)
+        parent = choices.pop(PARENT_FIELD, None)
+        combo = choices.pop(ROOT_FIELD, None)
+        replicate = choices.pop(REPLICATE_FIELD, None)
+        score = one.record.score.value if one.record and one.record.score else None
+        origin = one.record.origin_cohort_id if one.record else None
+        shown = origin if second == "origin" else one.state
+        return cls(one.gen_id, shown, " ".join(map(str, choices.values())), replicate, parent, combo, score)
+
+    def line(self, names: Mapping[str, str], length: int | None) -> list[object]:
+        """Return the member's line; `length` is what ids are cut to."""
+        source = None if self.parent is None else str(self.parent)[:length]
+        if self.parent is None and self.combo is not None:  # a damaged member states neither
+            name = names.get(str(self.combo))
+            source = str(self.combo) if name is None else name if length else f"{self.combo} ({name})"
+        score = None if self.score is None else f"{self.score:g}"
+        return [self.gen_id[:length], self.second, self.choices, self.replicate, source, score]
 
 
 def _telling_length(gen_ids: set[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -12,13 +13,15 @@ from genpool.visible import KEPT, acts, picture
 from genpool.visible import shown as shown  # noqa: PLC0414 - every verb takes it from here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
 _GAP: Final = "   "
 _LEAST: Final = 8
 """A column of names is not folded to fewer columns of a terminal than this."""
+_AT_ONCE: Final = 1000
+"""So many items of a long list are written as JSON at once."""
 _MANY_ROWS: Final = 1000
 """More rows than this are never folded to the terminal's width: that takes half a millisecond a row."""
 
@@ -33,6 +36,33 @@ def print_json(value: object) -> None:
     """Print one JSON document; on a terminal, what it would act on is escaped as JSON escapes it."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
     sys.stdout.write(_escaped(text) if sys.stdout.isatty() else text)
+
+
+def print_json_listing(
+    head: Mapping[str, object], what: str, items: Iterable[object], tail: Mapping[str, object]
+) -> None:
+    """Print one JSON document with a long list, as `print_json` does; nothing where an item fails.
+
+    Args:
+        head: What comes before the list.
+        what: The list's key.
+        items: What is in it; of each only its text is kept.
+        tail: What comes after it.
+    """
+    left, parts = iter(items), []
+    while some := list(islice(left, _AT_ONCE)):
+        alone = orjson.dumps({what: some}, option=orjson.OPT_INDENT_2)
+        parts.append(alone[alone.index(b"[") + 1 : alone.rindex(b"]")].rstrip())
+    whole = orjson.dumps({**head, what: [], **tail}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    before, empty, after = whole.partition(orjson.dumps(what) + b": []")
+    end = b"\n  ]" if parts else b"]"
+    for part in (before + empty[:-1], *_with_commas(parts), end + after):
+        text = part.decode()
+        sys.stdout.write(_escaped(text) if sys.stdout.isatty() else text)
+
+
+def _with_commas(parts: Sequence[bytes]) -> Iterator[bytes]:
+    return (part if at == 0 else b"," + part for at, part in enumerate(parts))
 
 
 def print_json_line(value: object) -> None:
