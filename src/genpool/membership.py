@@ -119,7 +119,7 @@ def membership_data(layout: PoolLayout, cohort_id: str) -> bytes:
         there = [one for one in known if layout.membership(one).is_file()]
         planned = cohort_id in known
         message = f"cohort {cohort_id!r} was never run" if planned else f"there is no cohort {cohort_id!r}"
-        hint = f"`genpool run {cohort_id}` adopts its plan" if planned else nearest(cohort_id, there)
+        hint = f"`genpool run {cohort_id}` adopts its plan" if planned else nearest(cohort_id, there or known)
         raise NotFound(f"{message} ({path} does not exist)", hint=hint) from None
 
 

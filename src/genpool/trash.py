@@ -234,7 +234,11 @@ def finish_interrupted(layout: PoolLayout, *, but: str | None = None) -> list[Tr
     Raises:
         StorageFailed: Something has taken a place that an undo needs, or the file system refused.
     """
-    waiting = [one for one in read_trash(layout) if one.is_open and one.trash_id != but]
+    there = read_trash(layout)
+    with storage_errors(f"cannot flush the records of {layout.trash}"):
+        for one in there:  # a crash may have come between the rename of a record and its flush: what is told must last
+            flush_directory(layout.trashed(one.trash_id).parent)
+    waiting = [one for one in there if one.is_open and one.trash_id != but]
     return [_finish(layout, one) if one.state == PLANNED else _take_back(layout, one) for one in waiting]
 
 

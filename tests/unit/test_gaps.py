@@ -153,7 +153,7 @@ def test_what_is_compared_may_be_named(pool: Pool) -> None:
 
 
 def test_mistakes_are_told(pool: Pool) -> None:
-    with pytest.raises(NotFound, match="no membership"):
+    with pytest.raises(NotFound, match="was never run"):
         gaps(pool)
     made(pool, lambda draft, **_: draft == "plain")
     with pytest.raises(UsageError, match=r"'draft\.tempo' is not an axis"):

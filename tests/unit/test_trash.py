@@ -56,6 +56,17 @@ def test_moved_away_and_back_every_byte_is_as_it_was(layout: PoolLayout) -> None
         trash.undo(layout, thrown.trash_id)
 
 
+def test_a_record_that_is_read_after_a_crash_is_flushed_before_it_is_trusted(
+    layout: PoolLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash may have come between the rename of the record and its flush: a power cut could take it back."""
+    thrown = throw_away(layout)
+    flushed: list[Path] = []
+    monkeypatch.setattr(trash, "flush_directory", flushed.append)
+    assert trash.finish_interrupted(layout) == []
+    assert layout.trash / thrown.trash_id in flushed
+
+
 def test_an_undo_is_refused_before_the_first_move_where_something_took_a_place(layout: PoolLayout) -> None:
     thrown = throw_away(layout)
     (layout.root / "gens/draft/d_2").mkdir()

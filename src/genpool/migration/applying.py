@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -143,7 +144,9 @@ def check_room(one: Round) -> None:
                 hint="migrate a copy of the pool that is on one file system",
             )
         if not os.access(f"{one.root}/{folder}", os.W_OK | os.X_OK):
-            raise StorageFailed(f"{folder} cannot be written", hint="nothing was changed")
+            # the call says only yes or no: a disk that fails looks like a missing right
+            why = " or ".join(os.strerror(one) for one in (errno.EACCES, errno.EROFS, errno.EIO))
+            raise StorageFailed(f"{folder} cannot be written ({why})", hint="nothing was changed")
 
 
 def _parent(path: str) -> str:

@@ -287,6 +287,17 @@ def test_refused_where_there_are_more_attempts_than_were_planned_with(root: Path
         migrations(root).apply(plan.migration_id)
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_changes(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, before = planned(old), whole_tree(old)
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and writable(path, mode))
+    with pytest.raises(StorageFailed, match=r"cannot be written \(Permission denied or .*Input/output error\)"):
+        migrations(old).apply(plan.migration_id)
+    assert whole_tree(old) == before
+
+
 def test_a_strict_plan_is_not_applied_by_halves(old: Path) -> None:
     write_legacy(old, "essay", "orphan", "nowhere", "story", replicate=1)
     at = migrations(old)
