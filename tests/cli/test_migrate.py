@@ -72,6 +72,13 @@ def test_every_batch_is_a_line_of_json(genpool: Type) -> None:
     assert genpool("migrate", "status", "--json").json["migrations"][0]["verified"] is True
 
 
+def test_a_rehearsal_as_json_is_a_document_a_line_to_its_last(genpool: Type) -> None:
+    plan(genpool)
+    lines = [json.loads(line) for line in genpool("migrate", "rehearse", "--json").out.splitlines()]
+    assert all("batch" in line for line in lines[:-1])
+    assert (lines[-1]["format"], lines[-1]["right"]) == ("genpool.migration-report/1", True)
+
+
 def test_verifying_what_was_harmed_ends_with_1(root: Path, genpool: Type) -> None:
     plan(genpool)
     genpool("migrate", "apply")

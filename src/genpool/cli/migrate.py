@@ -102,7 +102,7 @@ def rehearse(root: str | None, migration_id: str | None, *, as_json: bool) -> in
     with _opened(root, quiet=as_json) as (migrations, _):
         chosen = _chosen(migrations, migration_id, {"planned", "rolled-back"})
         report = migrations.rehearse(chosen)
-    return _tell_report(report, "rehearsed", f"genpool migrate apply {chosen}", as_json=as_json)
+    return _tell_report(report, "rehearsed", f"genpool migrate apply {chosen}", as_json=as_json, in_lines=True)
 
 
 @command.command("apply")
@@ -297,12 +297,12 @@ def _tell_standing(stands: Standing, following: str, *, as_json: bool) -> None:
         print(f"next: {_for_this_pool(following)}")
 
 
-def _tell_report(report: Report, done: str, following: str, *, as_json: bool) -> int:
+def _tell_report(report: Report, done: str, following: str, *, as_json: bool, in_lines: bool = False) -> int:
     from genpool.cli.migration_counts import print_report
-    from genpool.cli.output import many, one_line, print_json
+    from genpool.cli.output import many, one_line, print_json, print_json_line
 
     if as_json:
-        print_json(report.as_json())
+        (print_json_line if in_lines else print_json)(report.as_json())
         return 0 if report.is_right else 1
     for path, said in report.problems[:20]:
         print(f"problem: {one_line(path)}: {one_line(said)}")
