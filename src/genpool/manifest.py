@@ -28,6 +28,7 @@ from genpool.standing import STATES, StageColumns
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from genpool.signatures import Signature
     from genpool.stages import Pipeline, Stage
 
 FORMAT: Final = "genpool.manifest/1"
@@ -82,6 +83,10 @@ class ManifestStanding:
     def columns(self, stage: str) -> StageColumns:
         """Return all that is known of a stage's members."""
         return self._columns[stage]
+
+    def missing(self, stage: str, row: int) -> Signature:
+        """See `standing.Standing.missing`."""
+        return self._columns[stage].signature(row)
 
 
 def pipeline_digest(pipeline: Pipeline, salt: str) -> str:

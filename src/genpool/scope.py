@@ -418,7 +418,7 @@ class CohortScope:
         """
         for name, row in self._standing_rows(MISSING):
             if stage in {None, name}:
-                yield self._standing.columns(name).signature(row)
+                yield self._standing.missing(name, row)
 
     def ancestors(self, record: Record) -> list[Record]:
         """Return the records above one, nearest first."""

@@ -74,8 +74,11 @@ class StageColumns:
         Raises:
             InvalidSignature: Neither a record nor the membership states a whole one.
         """
-        said = {name: column[row] for name, column in self.fields.items()}
-        return Signature.of(self.stage, {name: value for name, value in said.items() if value is not None})
+        return _stated(self.stage, {name: column[row] for name, column in self.fields.items()})
+
+
+def _stated(stage: Stage, said: Mapping[str, FieldValue | None]) -> Signature:
+    return Signature.of(stage, {name: value for name, value in said.items() if value is not None})
 
 
 class Standing(Protocol):
@@ -101,6 +104,14 @@ class Standing(Protocol):
 
     def columns(self, stage: str) -> StageColumns:
         """Return all that is known of a stage's members."""
+        ...
+
+    def missing(self, stage: str, row: int) -> Signature:
+        """Return the signature of a member that has no generation, as the membership states it.
+
+        Raises:
+            InvalidSignature: The membership does not state a whole one.
+        """
         ...
 
 
@@ -175,6 +186,11 @@ class CatalogStanding:
             self._states[stage] = self._columns[stage].states
             self.tokens[stage] = found.token
         return self._columns[stage]
+
+    def missing(self, stage: str, row: int) -> Signature:
+        """See `Standing.missing`. Of the catalog nothing is read: it has nothing of such a member."""
+        members = self._members.stages[stage]
+        return _stated(members.stage, {name: members.value(row, name) for name in members.fields})
 
     def _joined(self, members: StageMembers, known: _Known, odd: Present) -> StageColumns:
         """Return what membership and catalog together say of a stage's members."""
